@@ -1,0 +1,41 @@
+"""How segments are named after audiences."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_NOT_ALLOWED = re.compile(r"[^a-zA-Z0-9_.-]+")
+_BAD_START = re.compile(r"^[^a-zA-Z0-9]+")
+_LONGEST_KEY = 128
+_DIGEST = 8
+
+
+def segment_name(audience_key: str) -> str:
+    """Return the name Segment's own destination gives: sentence case, underscores as spaces.
+
+    Only the first letter changes case, and nothing is trimmed or collapsed: `first_time_shopper`
+    becomes `First time shopper`, `UPPER_case` stays `UPPER case`. A first letter outside the basic
+    plane is left alone, as JavaScript leaves it.
+    """
+    first, rest = audience_key[:1], audience_key[1:]
+    if first <= "\uffff":
+        first = first.upper()
+    return (first + rest).replace("_", " ")
+
+
+def segment_key(template: str, *, audience_key: str, audience_id: str) -> str:
+    """Render the key of the segment of an audience and make it one that LaunchDarkly accepts.
+
+    `template` names `{audience_key}` and `{audience_id}`. LaunchDarkly allows letters, digits, `.`,
+    `_` and `-`, and a letter or digit first. A text that has to be changed for that, or shortened
+    to 128 characters, gets a digest of itself at its end: two audiences must never share a segment
+    because their keys became alike.
+    """
+    text = template.replace("{audience_key}", audience_key).replace("{audience_id}", audience_id)
+    key = _BAD_START.sub("", _NOT_ALLOWED.sub("-", text))
+    if key == text and len(key) <= _LONGEST_KEY:
+        return key
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    stem = key[: _LONGEST_KEY - _DIGEST - 1].rstrip("-")
+    return f"{stem}-{digest}" if stem else f"audience-{digest}"

@@ -1,0 +1,48 @@
+"""Verdicts on records that lead to no change, each with exactly one reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ldsync.sync.outcomes import RecordOutcome
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """Why a record changes nothing: its outcome (P7) and the reason that is counted for it.
+
+    Each is made once, here, and compared by identity: they are counted on the path of every event.
+    """
+
+    outcome: RecordOutcome
+    reason: str
+
+
+TOMBSTONE = Verdict(RecordOutcome.IGNORED, "tombstone")
+TYPE_NOT_AUDIENCE = Verdict(RecordOutcome.IGNORED, "type_not_audience")
+NOT_ENGAGE = Verdict(RecordOutcome.IGNORED, "not_engage")
+CLASS_NOT_AUDIENCE = Verdict(RecordOutcome.IGNORED, "class_not_audience")
+
+NO_CONTEXT_KEY = Verdict(RecordOutcome.SKIPPED, "no_context_key")
+
+BAD_JSON = Verdict(RecordOutcome.INVALID, "bad_json")
+NOT_AN_OBJECT = Verdict(RecordOutcome.INVALID, "not_an_object")
+BAD_AUDIENCE_ID = Verdict(RecordOutcome.INVALID, "bad_audience_id")
+BAD_AUDIENCE_KEY = Verdict(RecordOutcome.INVALID, "bad_audience_key")
+MEMBERSHIP_MISSING = Verdict(RecordOutcome.INVALID, "membership_missing")
+MEMBERSHIP_NOT_BOOLEAN = Verdict(RecordOutcome.INVALID, "membership_not_boolean")
+
+VERDICTS = (
+    TOMBSTONE,
+    TYPE_NOT_AUDIENCE,
+    NOT_ENGAGE,
+    CLASS_NOT_AUDIENCE,
+    NO_CONTEXT_KEY,
+    BAD_JSON,
+    NOT_AN_OBJECT,
+    BAD_AUDIENCE_ID,
+    BAD_AUDIENCE_KEY,
+    MEMBERSHIP_MISSING,
+    MEMBERSHIP_NOT_BOOLEAN,
+)
+"""All verdicts, for metrics that bind their labels once and for the documentation."""

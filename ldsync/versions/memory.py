@@ -1,0 +1,68 @@
+"""The version store in memory: for one replica, or topics where a member has one partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ldsync.sync.change import supersedes
+
+if TYPE_CHECKING:
+    from ldsync.sync.change import Segment
+
+
+class MemoryVersions:
+    """Remembers the newest stamps of the members that were written or waited last.
+
+    Two generations of half the capacity each: when the young one is full it becomes the old one,
+    and what was only in the old one is forgotten. A whole batch is compared and noted by dictionary
+    and set operations, because a step per change would cost more than decoding it.
+    """
+
+    def __init__(self, max_entries: int, now: float) -> None:
+        """Remember up to `max_entries` members; `now` in monotonic seconds."""
+        self._half = max(1, max_entries // 2)
+        self._young: dict[Segment, dict[str, str]] = {}
+        self._old: dict[Segment, dict[str, str]] = {}
+        self._young_count = 0
+        self._old_count = 0
+        self._young_since = now
+        self._old_since = now
+
+    def __len__(self) -> int:
+        """Return how many entries are remembered."""
+        return self._young_count + self._old_count
+
+    def horizon(self, now: float) -> float:
+        """Return how far back, in seconds, all that was noted is still remembered."""
+        return now - self._old_since
+
+    async def merge(self, segment: Segment, changes: dict[str, str], now: float) -> int:
+        """Replace each change by the newest known of its member, in place, and note them all (R6).
+
+        Nothing is dropped for being old: the newest known value is written (again) instead. Returns
+        how many changes were older than what was known. A coroutine, because a shared store asks.
+        """
+        stale = 0
+        # Young first: what it knows of a member is never older than what the old one knows.
+        for generation in (self._young, self._old):
+            known = generation.get(segment)
+            if known is None:
+                continue
+            for member in known.keys() & changes.keys():
+                if not supersedes(changes[member], known[member]):
+                    changes[member] = known[member]
+                    stale += 1
+        self._note(segment, changes, now)
+        return stale
+
+    def _note(self, segment: Segment, changes: dict[str, str], now: float) -> None:
+        known = self._young.get(segment)
+        if known is None:
+            known = self._young[segment] = {}
+        before = len(known)
+        known.update(changes)
+        self._young_count += len(known) - before
+        if self._young_count >= self._half:
+            self._old, self._old_count = self._young, self._young_count
+            self._young, self._young_count = {}, 0
+            self._old_since, self._young_since = self._young_since, now
