@@ -1,0 +1,185 @@
+"""What must hold between keys, and what must be given at all.
+
+Each rule is a function from the settings to its violations. A violation names every key that it
+depends on, so that a rule is not applied to values that are already known to be wrong.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ldsync.config.settings import Settings
+
+_HEARTBEATS_PER_SESSION = 3
+_SSL_KEYS = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_key_password")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that does not hold: for which keys, the first being the one to speak of, and why."""
+
+    keys: tuple[str, ...]
+    message: str
+
+
+def violations(settings: "Settings") -> Iterator[Violation]:
+    """All violations of all rules."""
+    for rule in _RULES:
+        yield from rule(settings)
+
+
+def _required(settings: "Settings") -> Iterator[Violation]:
+    launchdarkly = settings.launchdarkly
+    if not launchdarkly.api_token.get_secret_value():
+        yield Violation(
+            ("launchdarkly.api_token",),
+            "is required: set LDSYNC_LAUNCHDARKLY__API_TOKEN, or "
+            "LDSYNC_LAUNCHDARKLY__API_TOKEN_FILE to the path of a file that holds it",
+        )
+    if not launchdarkly.project_key:
+        yield Violation(
+            ("launchdarkly.project_key",), "is required: the key of the LaunchDarkly project"
+        )
+    if not launchdarkly.environment_key:
+        yield Violation(
+            ("launchdarkly.environment_key",),
+            "is required: the key of the environment in that project",
+        )
+
+
+def _topics(settings: "Settings") -> Iterator[Violation]:
+    kafka = settings.kafka
+    keys = ("kafka.topics", "kafka.topic_pattern")
+    if kafka.topics and kafka.topic_pattern:
+        yield Violation(
+            tuple(reversed(keys)), "excludes kafka.topics: leave out one of them, or set it empty"
+        )
+    if not kafka.topics and not kafka.topic_pattern:
+        yield Violation(keys, "must name at least one topic (or set kafka.topic_pattern)")
+
+
+def _sasl(settings: "Settings") -> Iterator[Violation]:
+    kafka = settings.kafka
+    given = {
+        "kafka.sasl_username": bool(kafka.sasl_username),
+        "kafka.sasl_password": bool(kafka.sasl_password.get_secret_value()),
+        "kafka.sasl_oauth_token_provider": bool(kafka.sasl_oauth_token_provider),
+    }
+    if kafka.security_protocol not in {"SASL_PLAINTEXT", "SASL_SSL"}:
+        wanted: set[str] = set()
+        context: tuple[str, ...] = ("kafka.security_protocol",)
+        why = f"kafka.security_protocol is {kafka.security_protocol}"
+    else:
+        oauth = {"kafka.sasl_oauth_token_provider"}
+        wanted = oauth if kafka.sasl_mechanism == "OAUTHBEARER" else set(given) - oauth
+        context = ("kafka.security_protocol", "kafka.sasl_mechanism")
+        why = f"kafka.sasl_mechanism is {kafka.sasl_mechanism}"
+    for key, is_given in given.items():
+        if key in wanted and not is_given:
+            yield Violation((key, *context), f"is required: {why}")
+        elif is_given and key not in wanted:
+            yield Violation((key, *context), f"would be ignored: {why}")
+
+
+def _ssl(settings: "Settings") -> Iterator[Violation]:
+    kafka = settings.kafka
+    if kafka.security_protocol not in {"SSL", "SASL_SSL"}:
+        why = f"would be ignored: kafka.security_protocol is {kafka.security_protocol}"
+        given = [name for name in _SSL_KEYS if _is_given(getattr(kafka, name))]
+        given += [] if kafka.ssl_check_hostname else ["ssl_check_hostname"]
+        for name in given:
+            yield Violation((f"kafka.{name}", "kafka.security_protocol"), why)
+        return
+    for name in ("ssl_keyfile", "ssl_key_password"):
+        if _is_given(getattr(kafka, name)) and not kafka.ssl_certfile:
+            yield Violation(
+                (f"kafka.{name}", "kafka.ssl_certfile"), "is of no use without kafka.ssl_certfile"
+            )
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        file = getattr(kafka, name)
+        if file and not Path(file).is_file():
+            yield Violation((f"kafka.{name}",), f"is no file that can be read: {file!r}")
+
+
+def _kafka_times(settings: "Settings") -> Iterator[Violation]:
+    """The budget chain: what is waited for inside something must be shorter than that."""
+    kafka, shutdown = settings.kafka, settings.shutdown
+    least = _HEARTBEATS_PER_SESSION * kafka.heartbeat_interval_seconds
+    if least > kafka.session_timeout_seconds:
+        yield Violation(
+            ("kafka.heartbeat_interval_seconds", "kafka.session_timeout_seconds"),
+            f"must be at most a third of kafka.session_timeout_seconds "
+            f"({kafka.session_timeout_seconds:g}), not {kafka.heartbeat_interval_seconds:g}: "
+            "a lost heartbeat would cost the partitions",
+        )
+    handover = shutdown.drain_seconds + shutdown.commit_seconds
+    if handover >= kafka.rebalance_timeout_seconds:
+        yield Violation(
+            (
+                "shutdown.drain_seconds",
+                "shutdown.commit_seconds",
+                "kafka.rebalance_timeout_seconds",
+            ),
+            f"plus shutdown.commit_seconds ({shutdown.drain_seconds:g} + "
+            f"{shutdown.commit_seconds:g}) must be less than kafka.rebalance_timeout_seconds "
+            f"({kafka.rebalance_timeout_seconds:g}): the group waits no longer for a hand-over",
+        )
+    if kafka.rebalance_timeout_seconds >= kafka.request_timeout_seconds:
+        yield Violation(
+            ("kafka.rebalance_timeout_seconds", "kafka.request_timeout_seconds"),
+            f"must be less than kafka.request_timeout_seconds ({kafka.request_timeout_seconds:g}), "
+            f"not {kafka.rebalance_timeout_seconds:g}: joining waits for the whole rebalance",
+        )
+
+
+def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
+    launchdarkly, ordering, retry = settings.launchdarkly, settings.ordering, settings.retry
+    if ordering.settle_seconds <= launchdarkly.timeout_seconds:
+        yield Violation(
+            ("ordering.settle_seconds", "launchdarkly.timeout_seconds"),
+            f"must be greater than launchdarkly.timeout_seconds "
+            f"({launchdarkly.timeout_seconds:g}), not {ordering.settle_seconds:g}: "
+            "a request may still be applied after it has timed out",
+        )
+    if retry.initial_seconds > retry.max_seconds:
+        yield Violation(
+            ("retry.initial_seconds", "retry.max_seconds"),
+            f"must be at most retry.max_seconds ({retry.max_seconds:g}), "
+            f"not {retry.initial_seconds:g}",
+        )
+    if launchdarkly.adopt == "tagged" and not launchdarkly.tags:
+        yield Violation(
+            ("launchdarkly.tags", "launchdarkly.adopt"),
+            'must not be empty while launchdarkly.adopt is "tagged": '
+            "ldsync would not know its own segments again",
+        )
+
+
+def _limits(settings: "Settings") -> Iterator[Violation]:
+    batch, buffer = settings.batch, settings.buffer
+    for name, held, one in (
+        ("max_changes", buffer.max_changes, ("batch.max_size", batch.max_size)),
+        ("max_bytes", buffer.max_bytes, ("batch.max_bytes", batch.max_bytes)),
+    ):
+        if held < one[1]:
+            yield Violation(
+                (f"buffer.{name}", one[0]),
+                f"must be at least {one[0]} ({one[1]}), not {held}: it must hold one batch",
+            )
+
+
+def _is_given(value: object) -> bool:
+    return bool(value) and bool(str(value))
+
+
+_RULES: tuple[Callable[["Settings"], Iterator[Violation]], ...] = (
+    _required,
+    _topics,
+    _sasl,
+    _ssl,
+    _kafka_times,
+    _launchdarkly,
+    _limits,
+)

@@ -1,0 +1,252 @@
+"""The tables of the configuration: every key with its type, range, default and one line of prose.
+
+`config.example.toml` and the table in `README.md` are rendered from here, so the prose is written
+for operators. Values are frozen. Types are strict (a number is not text): what comes from the
+environment has been converted before (`sources`). Durations are seconds, sizes are bytes.
+Everything has a default; what nevertheless must be given is for `rules` to say.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from ldsync.config import values
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1)]
+Text = Annotated[str, AfterValidator(values.not_blank)]
+Key = Annotated[str, AfterValidator(values.launchdarkly_key)]
+# A TOML array is a list; what the rest of the program gets is a tuple.
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+UNSET = SecretStr("")
+"""A secret that was not given."""
+
+
+class Section(BaseModel):
+    """What all tables have in common."""
+
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+
+class KafkaSettings(Section):
+    """Where the events come from."""
+
+    bootstrap_servers: Annotated[str, AfterValidator(values.bootstrap_servers)] = Field(
+        default="localhost:9092",
+        description="Brokers to begin with: host:port, several with commas between.",
+    )
+    topics: Annotated[Names, AfterValidator(values.topics)] = Field(
+        default=("engage-events",),
+        description="Topics to read; in the environment, commas between them.",
+    )
+    topic_pattern: Annotated[str, AfterValidator(values.topic_pattern)] = Field(
+        default="", description="Instead of topics: a regular expression for their whole names."
+    )
+    group_id: Text = Field(
+        default="ldsync",
+        description="Consumer group; every deployment (one environment) needs its own.",
+    )
+    client_id: Text = Field(
+        default="ldsync", description="Name shown in the brokers' logs and quotas."
+    )
+    first_start: Literal["earliest", "latest"] = Field(
+        default="earliest",
+        description="Where a group without committed offsets begins: earliest or latest.",
+    )
+    on_out_of_range: Literal["stop", "earliest"] = Field(
+        default="stop",
+        description="When retention took unread records: stop, or go on at earliest.",
+    )
+    session_timeout_seconds: Seconds = Field(
+        default=30.0, description="A replica not heard of for so long loses its partitions."
+    )
+    heartbeat_interval_seconds: Seconds = Field(
+        default=3.0, description="At most a third of session_timeout_seconds."
+    )
+    rebalance_timeout_seconds: Seconds = Field(
+        default=45.0,
+        description="How long a rebalance waits for a replica to hand over; more than [shutdown].",
+    )
+    request_timeout_seconds: Seconds = Field(
+        default=60.0,
+        description="For any request to a broker; more than rebalance_timeout_seconds.",
+    )
+    max_poll_records: Count = Field(
+        default=5000, description="Records taken from the client at a time."
+    )
+    fetch_max_bytes: Bytes = Field(
+        default=16_777_216, description="Largest answer of one broker to a fetch."
+    )
+    max_partition_fetch_bytes: Bytes = Field(
+        default=1_048_576, description="Of these, at most so much of one partition."
+    )
+    commit_interval_seconds: Seconds = Field(
+        default=5.0, description="How often the offsets of settled records are committed."
+    )
+    start_timeout_seconds: Seconds = Field(
+        default=60.0,
+        description="Exit with 69 if brokers and topics are not reached within this time.",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        default="PLAIN", description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."
+    )
+    sasl_username: str = Field(default="", description="For PLAIN and SCRAM.")
+    sasl_password: SecretStr = Field(default=UNSET, description="For PLAIN and SCRAM.")
+    sasl_oauth_token_provider: Annotated[str, AfterValidator(values.oauth_token_provider)] = Field(
+        default="", description='For OAUTHBEARER: "package.module:function" that returns a token.'
+    )
+    ssl_cafile: str = Field(
+        default="", description="PEM file of authorities; empty for the system's."
+    )
+    ssl_certfile: str = Field(default="", description="PEM file of the client certificate.")
+    ssl_keyfile: str = Field(default="", description="PEM file of its key, if not in ssl_certfile.")
+    ssl_key_password: SecretStr = Field(default=UNSET, description="Password of that key.")
+    ssl_check_hostname: bool = Field(
+        default=True, description="Whether a broker's certificate must name its host."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pattern_replaces_default_topics(cls, data: Any) -> Any:
+        """Who asks for a pattern need not also clear the default of `topics`."""
+        if isinstance(data, dict) and data.get("topic_pattern") and "topics" not in data:
+            return {**data, "topics": ()}
+        return data
+
+
+class LaunchDarklySettings(Section):
+    """Where the segments are."""
+
+    api_token: Annotated[SecretStr, AfterValidator(values.api_token)] = Field(
+        default=UNSET, description="Required. API access token (api-…) that may write segments."
+    )
+    base_url: Annotated[str, AfterValidator(values.base_url)] = Field(
+        default="https://app.launchdarkly.com",
+        description="Other instances (EU, federal) have their own.",
+    )
+    project_key: Key = Field(default="", description="Required. Key of the project.")
+    environment_key: Key = Field(default="", description="Required. Key of the environment in it.")
+    write_path: Literal["standard"] = Field(
+        default="standard", description="standard: semantic patches of ordinary segments."
+    )
+    timeout_seconds: Seconds = Field(
+        default=10.0, description="For one request, from connecting to the end."
+    )
+    adopt: Literal["tagged", "any", "never"] = Field(
+        default="tagged",
+        description="Write to segments found there: if tagged with our tags, any, or never.",
+    )
+    tags: Annotated[Names, AfterValidator(values.tags)] = Field(
+        default=("ldsync",),
+        description="Tags of created segments; in the environment, commas between them.",
+    )
+    max_in_flight: Count = Field(
+        default=8, description="Requests at the same time, each for another segment."
+    )
+    budget_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Part of each announced rate limit that ldsync may use.",
+    )
+
+
+class BatchSettings(Section):
+    """When the changes of a segment are written: at the first of these limits."""
+
+    max_size: int = Field(
+        default=1500,
+        ge=1,
+        le=1500,
+        description="Members; LaunchDarkly takes at most 1500 in a request.",
+    )
+    max_bytes: Bytes = Field(default=1_048_576, description="Size of the request.")
+    max_age_seconds: Seconds = Field(
+        default=2.0, description="Time since the first change of the batch."
+    )
+
+
+class BufferSettings(Section):
+    """How much may be held, requests in flight included, before consumption pauses."""
+
+    max_changes: Count = Field(
+        default=200_000, description="Changes held; at least batch.max_size."
+    )
+    max_bytes: Bytes = Field(
+        default=67_108_864, description="Bytes held; at least batch.max_bytes."
+    )
+    resume_ratio: float = Field(
+        default=0.8, gt=0, lt=1, description="Consumption goes on below this part of both."
+    )
+
+
+class RetrySettings(Section):
+    """How long a segment waits after a failed attempt: random, up to a bound that doubles."""
+
+    initial_seconds: Seconds = Field(default=0.5, description="The first bound.")
+    max_seconds: Seconds = Field(default=30.0, description="The largest bound.")
+
+
+class NamingSettings(Section):
+    """What segments are called."""
+
+    segment_key: Annotated[str, AfterValidator(values.segment_key_template)] = Field(
+        default="{audience_key}", description="Template over {audience_key} and {audience_id}."
+    )
+
+
+class OrderingSettings(Section):
+    """How the newest change of a member wins, whatever the order of arrival."""
+
+    store: Literal["memory"] = Field(
+        default="memory", description="memory: newest versions in this process."
+    )
+    max_entries: Count = Field(
+        default=500_000, description="Versions remembered; the oldest are forgotten."
+    )
+    settle_seconds: Seconds = Field(
+        default=15.0,
+        description="A request without an answer may act so late; more than the request timeout.",
+    )
+
+
+class ShutdownSettings(Section):
+    """How long SIGTERM and a rebalance may take."""
+
+    drain_seconds: Seconds = Field(
+        default=25.0, description="To write what is buffered and in flight."
+    )
+    commit_seconds: Seconds = Field(default=5.0, description="To commit afterwards.")
+
+
+class AdminSettings(Section):
+    """Where /metrics, /healthz, /readyz and /status are served."""
+
+    host: Text = Field(
+        default="127.0.0.1", description="Address; 0.0.0.0 for all, as in the image."
+    )
+    port: int = Field(
+        default=9108, ge=0, le=65535, description="Port; 0 for any free one (only for tests)."
+    )
+
+
+class LogSettings(Section):
+    """What is written to standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="json, console, or auto: console in a terminal, else json."
+    )

@@ -1,0 +1,147 @@
+"""The configuration as a whole, and how it is put together from its sources."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from ldsync.config import sections, sources
+from ldsync.config.problems import ConfigError, Problem, from_validation
+from ldsync.config.rules import violations
+from ldsync.config.schema import Key, all_keys
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; pass on its sections, not the whole.
+
+    `load` is how a process gets one. Made directly, it knows only what it is given (types and
+    ranges are checked, rules between keys are not): it never looks at the environment.
+    """
+
+    model_config = SettingsConfigDict(
+        strict=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    membership_mode: Literal["strict"] = Field(
+        default="strict",
+        description="strict: membership is what the newest event says, entering or leaving.",
+    )
+    kafka: sections.KafkaSettings = sections.KafkaSettings()
+    launchdarkly: sections.LaunchDarklySettings = sections.LaunchDarklySettings()
+    batch: sections.BatchSettings = sections.BatchSettings()
+    buffer: sections.BufferSettings = sections.BufferSettings()
+    retry: sections.RetrySettings = sections.RetrySettings()
+    naming: sections.NamingSettings = sections.NamingSettings()
+    ordering: sections.OrderingSettings = sections.OrderingSettings()
+    shutdown: sections.ShutdownSettings = sections.ShutdownSettings()
+    admin: sections.AdminSettings = sections.AdminSettings()
+    log: sections.LogSettings = sections.LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take none of pydantic-settings' own sources: `load` hands in ours."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each value that somebody gave was found (by the path of its key)."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Put the configuration together and check all of it; see `load_with_sources`."""
+    return load_with_sources(path, environ).settings
+
+
+def load_with_sources(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Put the configuration together, check all of it, and say where each value is from.
+
+    The environment wins over files of secrets, these over the TOML file, that over the defaults.
+
+    Args:
+        path: The TOML file; without it the one that `LDSYNC_CONFIG` names, if any.
+        environ: The environment, if not that of the process.
+
+    Raises:
+        ConfigError: With every problem that was found.
+    """
+    environ = sources.environment() if environ is None else environ
+    layers = [
+        sources.from_environment(environ, Settings),
+        sources.from_secret_files(environ, Settings),
+        sources.from_file(path, environ, Settings),
+    ]
+    found: dict[str, str] = {}
+    for layer in reversed(layers):
+        found |= layer.sources
+    problems = [problem for layer in reversed(layers) for problem in layer.problems]
+    settings, wrong = _validated(layers, found)
+    problems += wrong
+    # Without the file most rules would complain of what it says: only noise beside the cause.
+    if all(layer.readable for layer in layers):
+        problems += _broken_rules(
+            settings, found, known_wrong={problem.key for problem in problems}
+        )
+    if problems:
+        raise ConfigError(problems)
+    return Loaded(settings, found)
+
+
+def _validated(
+    layers: list[sources.Layer], found: Mapping[str, str]
+) -> tuple[Settings, list[Problem]]:
+    """The settings and what is wrong with them.
+
+    What is wrong is left out of the settings, so that the rules between keys can be applied to the
+    rest, and everything is reported at once.
+    """
+    try:
+        return _merged(layers), []
+    except ValidationError as error:
+        keys: dict[str, Key] = {key.path: key for key in all_keys(Settings)}
+        problems = from_validation(error, keys, found)
+    for problem in problems:
+        for layer in layers:
+            layer.drop(keys[problem.key])
+    return _merged(layers), problems
+
+
+def _merged(layers: list[sources.Layer]) -> Settings:
+    """Have pydantic-settings merge the layers, the first of which wins, key by key."""
+    merged = tuple(InitSettingsSource(Settings, layer.values) for layer in layers)
+    # Without pydantic's plugin mypy takes a model's fields for all that its constructor knows.
+    return Settings(_build_sources=(merged, {}))  # type: ignore[call-arg]
+
+
+def _broken_rules(
+    settings: Settings, found: Mapping[str, str], known_wrong: set[str]
+) -> list[Problem]:
+    problems = []
+    for violation in violations(settings):
+        if known_wrong.isdisjoint(violation.keys):
+            key, *others = violation.keys
+            given = "; ".join(
+                f"{other} is from {found[other]}" for other in others if other in found
+            )
+            message = f"{violation.message} [{given}]" if given else violation.message
+            problems.append(Problem(key, found.get(key, "not set"), message))
+    return problems

@@ -1,0 +1,137 @@
+"""What a single value must look like, beyond its type and range.
+
+Each function takes a value of the right type and returns it, or raises `ValueError` with a sentence
+that says what is wanted. None of them repeats a secret. Rules between several keys are in `rules`.
+"""
+
+import re
+import string
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+TEMPLATE_FIELDS = ("audience_key", "audience_id")
+"""What `naming.segment_key` may be made of."""
+
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_LAUNCHDARKLY_KEY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
+_TAG = re.compile(r"[a-zA-Z0-9._-]{1,64}")
+_PROVIDER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_SERVER = re.compile(r"(?P<host>[^\s:/,\[\]]+|\[[0-9a-fA-F:.%]+\])(:(?P<port>\d{1,5}))?")
+_PRINTABLE = re.compile(r"[!-~]+")
+_HIGHEST_PORT = 65535
+
+
+def not_blank(value: str) -> str:
+    """Text that says something."""
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def bootstrap_servers(value: str) -> str:
+    """Kafka's own form: `host:port` or several of them with commas between."""
+    for number, server in enumerate(value.split(","), start=1):
+        match = _SERVER.fullmatch(server.strip())
+        if match is None or int(match["port"] or 0) > _HIGHEST_PORT:
+            raise ValueError(
+                f"must be host:port, or several with commas between, without a scheme; "
+                f"entry {number} is not"
+            )
+    return value
+
+
+def topics(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Names that Kafka allows for a topic, each once."""
+    for topic in value:
+        if not _TOPIC.fullmatch(topic) or topic in {".", ".."}:
+            raise ValueError(
+                f"{topic!r} cannot be the name of a topic: 1 to 249 of the characters "
+                "a-z A-Z 0-9 . _ - (use kafka.topic_pattern for a regular expression)"
+            )
+    twice = sorted({topic for topic in value if value.count(topic) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} more than once")
+    return value
+
+
+def topic_pattern(value: str) -> str:
+    """A regular expression that Python can compile, or nothing."""
+    try:
+        re.compile(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+    return value
+
+
+def oauth_token_provider(value: str) -> str:
+    """The import path of a function, or nothing."""
+    if value and not _PROVIDER.fullmatch(value):
+        raise ValueError('must name a function as "package.module:function"')
+    return value
+
+
+def api_token(value: SecretStr) -> SecretStr:
+    """Something that can travel in a header, and is not one of the SDK keys it is confused with.
+
+    Source of the prefixes: launchdarkly-api contract, environments (`apiKey`, `mobileKey`).
+    """
+    text = value.get_secret_value()
+    if text and not _PRINTABLE.fullmatch(text):
+        raise ValueError("must be a single word of plain characters, without blanks or line breaks")
+    if text.startswith(("sdk-", "mob-")):
+        raise ValueError("is an SDK key; ldsync needs an API access token, which begins with api-")
+    return value
+
+
+def base_url(value: str) -> str:
+    """The root of a LaunchDarkly instance. The value is not repeated: it may carry a password."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        usable = usable and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or not _PRINTABLE.fullmatch(value):
+        raise ValueError("must be an http:// or https:// address")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must not carry a user name, a password, a query or a fragment")
+    return value.rstrip("/")
+
+
+def launchdarkly_key(value: str) -> str:
+    """A key as LaunchDarkly allows it for projects and environments, or nothing."""
+    if value and not _LAUNCHDARKLY_KEY.fullmatch(value):
+        raise ValueError(
+            f"{value!r} cannot be a LaunchDarkly key: letters, digits and . _ - "
+            "(the key, not the name that the user interface shows)"
+        )
+    return value
+
+
+def tags(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Tags as LaunchDarkly allows them (launchdarkly-api contract: 1 to 64 characters)."""
+    for tag in value:
+        if not _TAG.fullmatch(tag):
+            raise ValueError(f"{tag!r} cannot be a tag: 1 to 64 of a-z A-Z 0-9 . _ -")
+    return value
+
+
+def segment_key_template(value: str) -> str:
+    """A template over the audience's key and id that differs between audiences."""
+    allowed = " and ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
+    try:
+        parts = list(string.Formatter().parse(value))
+    except ValueError as error:
+        raise ValueError(f"is not a template over {allowed}: {error}") from None
+    fields = [(name, spec, conversion) for _, name, spec, conversion in parts if name is not None]
+    for name, spec, conversion in fields:
+        if name not in TEMPLATE_FIELDS or spec or conversion:
+            written = f"{name}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}"
+            raise ValueError(f"knows only {allowed}, not {{{written}}}")
+    if not fields:
+        raise ValueError(
+            f"must contain {allowed.replace(' and ', ' or ')}: all audiences "
+            "would go to one segment"
+        )
+    return value
