@@ -1,0 +1,233 @@
+"""The composition root: builds every part, and answers for how the process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+import structlog
+
+import ldsync
+from ldsync.engage.mapping import Decoder, Mapping
+from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
+from ldsync.kafka.source import Source
+from ldsync.launchdarkly.client import LaunchDarklyClient
+from ldsync.launchdarkly.environment import Environment, probe
+from ldsync.launchdarkly.outcome import Patience
+from ldsync.launchdarkly.pacing import Pacing
+from ldsync.launchdarkly.writers.standard import StandardWriter
+from ldsync.report import Report
+from ldsync.sync.backoff import Backoff
+from ldsync.sync.buffer import Buffer
+from ldsync.sync.ledger import Ledger
+from ldsync.sync.limits import Budget, Limits
+from ldsync.telemetry import log as logging
+from ldsync.telemetry.http import AdminError, AdminServer
+from ldsync.telemetry.journal import Journal
+from ldsync.telemetry.metrics import Metrics
+from ldsync.versions.memory import MemoryVersions
+from ldsync.worker import Parts, Policy, Worker
+
+if TYPE_CHECKING:
+    from ldsync.config import Settings
+
+OK: Final = 0
+CRASHED: Final = 1
+UNAVAILABLE: Final = 69
+MISCONFIGURED: Final = 78
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_OPERATOR_FIRST_SECONDS: Final = 30.0
+_OPERATOR_LONGEST_SECONDS: Final = 3600.0
+_OPERATOR_FLOOR: Final = 0.5
+_YOUNG_OBJECTS: Final = 50_000
+
+
+def run(settings: Settings) -> int:
+    """Run the worker until it is told to stop; return the exit code of the process.
+
+    0 drained, 1 crashed, 69 Kafka was not reached within the start deadline, 78 misconfigured. A
+    second SIGTERM or SIGINT ends the process at once, with 128 + its number.
+    """
+    secrets = (
+        settings.launchdarkly.api_token.get_secret_value(),
+        settings.kafka.sasl_password.get_secret_value(),
+        settings.kafka.ssl_key_password.get_secret_value(),
+    )
+    logging.configure(settings.log.level, settings.log.format, [each for each in secrets if each])
+    with asyncio.Runner() as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    log = structlog.get_logger()
+    log.info("ldsync.starting", version=ldsync.__version__)
+    try:
+        async with _App(settings) as app:
+            await app.worker.run()
+    except AdminError as error:
+        log.error("admin.unavailable", detail=str(error))  # noqa: TRY400 - no fault of the program
+        return UNAVAILABLE
+    except SourceUnavailable as error:
+        log.error("kafka.unavailable", detail=str(error))  # noqa: TRY400
+        return UNAVAILABLE
+    except SourceMisconfigured as error:
+        log.error("kafka.misconfigured", detail=str(error))  # noqa: TRY400
+        return MISCONFIGURED
+    except Exception:
+        log.exception(
+            "ldsync.crashed",
+            advice="nothing is lost: what is not committed is consumed again after the start",
+        )
+        return CRASHED
+    log.info("ldsync.stopped")
+    return OK
+
+
+class _App:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        rng = random.Random()
+        metrics = self._metrics = Metrics()
+        journal = Journal(metrics)
+        pacing = Pacing(budget_share=settings.launchdarkly.budget_share, rng=rng)
+        self._client = _client(settings, pacing, metrics)
+        self._environment = Environment(
+            settings.launchdarkly.project_key, settings.launchdarkly.environment_key
+        )
+        buffer = Buffer(_limits(settings), _budget(settings))
+        versions = MemoryVersions(settings.ordering.max_entries, time.monotonic())
+        ledger = Ledger()
+        parts = Parts(
+            decoder=Decoder(Mapping(segment_key=settings.naming.segment_key)),
+            buffer=buffer,
+            ledger=ledger,
+            versions=versions,
+            writer=_writer(settings, self._client, metrics, rng),
+            pacing=pacing,
+            journal=journal,
+            metrics=metrics,
+            rng=rng,
+        )
+        self.worker = Worker(
+            parts,
+            _policy(settings),
+            lambda listener: Source(settings.kafka, listener, metrics, structlog.get_logger()),
+        )
+        self._report = Report(self.worker, parts, self._environment)
+        self._report.bind(metrics)
+        self._admin = AdminServer(
+            settings.admin.host,
+            settings.admin.port,
+            metrics,
+            self._report.health,
+            self._report.status,
+        )
+        self._probing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Listen for signals and scrapes, and begin to look for the environment."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._stop, number)
+        await self._admin.start()
+        structlog.get_logger().info("admin.listening", url=self._admin.url)
+        self._probing = asyncio.create_task(self._find_environment())
+        # What exists by now stays: the collector need not walk it again, nor run so often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_YOUNG_OBJECTS)
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        """Close what was opened, whatever happened."""
+        if self._probing is not None:
+            self._probing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._probing
+        await self._client.close()
+        await self._admin.stop()
+
+    def _stop(self, number: int) -> None:
+        """Drain at the first signal; at the second go at once, as the shell's convention says."""
+        if self._report.stopping:
+            os._exit(128 + number)
+        self._report.stopping = True
+        structlog.get_logger().info("ldsync.stopping", signal=signal.Signals(number).name)
+        self.worker.stop()
+
+    async def _find_environment(self) -> None:
+        """Look the environment up until it is there: readiness waits for it, nothing else does."""
+        log = structlog.get_logger()
+        backoff = Backoff(1.0, _OPERATOR_FIRST_SECONDS)
+        attempt = 0
+        rng = random.Random()
+        while (problem := await probe(self._client, self._environment)) is not None:
+            attempt += 1
+            self._report.environment_problem = problem.detail
+            level = log.error if problem.patience is Patience.OPERATOR else log.warning
+            level("environment.unresolved", reason=problem.reason.value, detail=problem.detail)
+            await asyncio.sleep(backoff.delay(attempt, rng, problem.after))
+        self._report.environment_problem = ""
+        log.info("environment.resolved", environment=str(self._environment))
+
+
+def _client(settings: Settings, pacing: Pacing, metrics: Metrics) -> LaunchDarklyClient:
+    section = settings.launchdarkly
+    return LaunchDarklyClient(
+        section.base_url,
+        section.api_token.get_secret_value(),
+        timeout_seconds=section.timeout_seconds,
+        max_in_flight=section.max_in_flight,
+        pacing=pacing,
+        metrics=metrics,
+    )
+
+
+def _writer(
+    settings: Settings, client: LaunchDarklyClient, metrics: Metrics, rng: random.Random
+) -> StandardWriter:
+    section = settings.launchdarkly
+    return StandardWriter(
+        client,
+        section.project_key,
+        section.environment_key,
+        tags=section.tags,
+        adopt=section.adopt,
+        metrics=metrics,
+        rng=rng,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    batch = settings.batch
+    return Limits(
+        max_size=min(batch.max_size, StandardWriter.max_members),
+        max_bytes=batch.max_bytes,
+        max_age=batch.max_age_seconds,
+    )
+
+
+def _budget(settings: Settings) -> Budget:
+    section = settings.buffer
+    return Budget(section.max_changes, section.max_bytes, section.resume_ratio)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        max_in_flight=settings.launchdarkly.max_in_flight,
+        settle_seconds=settings.ordering.settle_seconds,
+        commit_interval_seconds=settings.kafka.commit_interval_seconds,
+        drain_seconds=settings.shutdown.drain_seconds,
+        commit_seconds=settings.shutdown.commit_seconds,
+        transient=Backoff(settings.retry.initial_seconds, settings.retry.max_seconds),
+        operator=Backoff(_OPERATOR_FIRST_SECONDS, _OPERATOR_LONGEST_SECONDS, _OPERATOR_FLOOR),
+    )

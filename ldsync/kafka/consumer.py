@@ -1,0 +1,142 @@
+"""aiokafka's consumer, and the little that ldsync must know of it beyond its public interface.
+
+aiokafka is pinned below the next minor version because of this file; the integration and broker
+suites would show what moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, OffsetAndMetadata, TopicPartition
+
+from ldsync.sync.ledger import Partition
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Mapping
+
+STOP_SECONDS = 5.0
+"""For leaving the group; then connections are dropped, and the session times out."""
+
+
+class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
+    """A group member that can be asked where it stands, at once and without a request.
+
+    The coroutines ask brokers, and go on asking: call them under a time limit.
+    """
+
+    @property
+    def generation(self) -> int:
+        """The group's generation that this member takes part in; negative when it is no member."""
+        return int(self._coordinator.generation)
+
+    def owned(self) -> frozenset[Partition]:
+        """The partitions of the current assignment."""
+        return frozenset(Partition(*place) for place in self.assignment())
+
+    def positions(self) -> dict[Partition, int]:
+        """For each assigned partition that has one, the offset that `getmany` returns next.
+
+        `position()` would wait for partitions that have none yet.
+        """
+        subscription = self._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return {}
+        consumed = subscription.assignment.all_consumed_offsets()
+        return {Partition(*place): taken.offset for place, taken in consumed.items()}
+
+    async def take(self, seconds: float) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """`getmany`, at most one at a time.
+
+        aiokafka counts the calls under way and forgets those that raise: it would take them for
+        activity for ever, and its watchdog (`max_poll_interval_ms`) would be off for good.
+        """
+        subscription = self._subscription
+        try:
+            return await self.getmany(timeout_ms=int(seconds * 1000))  # type: ignore[no-any-return]
+        except BaseException:
+            subscription._fetch_count = 0  # noqa: SLF001 - see the top
+            subscription._last_fetch_ended = time.monotonic()  # noqa: SLF001
+            raise
+
+    def move(self, partition: Partition, offset: int) -> None:
+        """Let the next records of an assigned partition be those from this offset on."""
+        self.seek(TopicPartition(*partition), offset)
+
+    async def first_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The offset of the oldest record of each partition."""
+        places = [TopicPartition(*partition) for partition in partitions]
+        return {Partition(*p): at for p, at in (await self.beginning_offsets(places)).items()}
+
+    async def next_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The offset behind the newest record of each partition that may be read.
+
+        That is the last stable offset: behind transaction markers, before open transactions.
+        """
+        places = [TopicPartition(*partition) for partition in partitions]
+        return {Partition(*p): at for p, at in (await self.end_offsets(places)).items()}
+
+    async def committed_offsets(
+        self, partitions: Iterable[Partition]
+    ) -> dict[Partition, OffsetAndMetadata]:
+        """What the group has committed, in one request; partitions without are left out."""
+        places = [TopicPartition(*partition) for partition in partitions]
+        committed = await self._coordinator.fetch_committed_offsets(places)
+        return {Partition(*place): found for place, found in committed.items()}
+
+    async def commit_offsets(self, offsets: Mapping[Partition, OffsetAndMetadata]) -> None:
+        """Commit as the member that we are, whatever aiokafka thinks of the assignment.
+
+        When a topic pattern begins to match another topic, aiokafka drops the assignment before it
+        calls `on_partitions_revoked`, and its own `commit` refuses what a broker would still take.
+        """
+        places = {TopicPartition(*partition): taken for partition, taken in offsets.items()}
+        await self._coordinator.commit_offsets(None, places)
+
+    def broken(self) -> BaseException | None:
+        """Why the task that fetches has ended; None while it runs. `getmany` would only wait."""
+        task = self._fetcher.error_future
+        if not task.done() or task.cancelled():
+            return None
+        return task.exception() or RuntimeError("the fetching task has ended")
+
+    async def close(self) -> bool:
+        """Leave the group and close, in `STOP_SECONDS` and a little.
+
+        Returns:
+            Whether it went in good order; if not, the group may wait for the session timeout.
+        """
+        if await _within(STOP_SECONDS, self.stop()):
+            return True
+        await _within(1.0, self._abandon())
+        return False
+
+    async def _abandon(self) -> None:
+        """Let go of what a `stop` that did not end well has left."""
+        tasks: list[asyncio.Task[object] | None] = []
+        if self._coordinator is not None:
+            tasks += [self._coordinator._heartbeat_task, self._coordinator._commit_refresh_task]  # noqa: SLF001 - see the top
+        if self._fetcher is not None:
+            tasks += [self._fetcher.error_future, *self._fetcher._pending_tasks]  # noqa: SLF001
+        running = [task for task in tasks if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._client.close()
+
+
+async def _within(seconds: float, ending: Coroutine[object, object, None]) -> bool:
+    """Whether this ended well in time; it is cancelled if not.
+
+    It runs in a task of its own: when aiokafka cancels its tasks it lets the `CancelledError` of
+    some out (of those that wait after a failed fetch), and that would look like our own.
+    """
+    task = asyncio.create_task(ending)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        task.cancel()
+    await asyncio.wait({task}, timeout=1.0)
+    return task.done() and not task.cancelled() and task.exception() is None

@@ -1,0 +1,17 @@
+"""Why Kafka cannot be read. Every message speaks to the operator and carries no secret (P8)."""
+
+
+class SourceError(Exception):
+    """Kafka cannot be read; the message says what happened and what can be done."""
+
+
+class SourceUnavailable(SourceError):
+    """Brokers or topics were not there within `kafka.start_timeout_seconds` (exit code 69)."""
+
+
+class SourceMisconfigured(SourceError):
+    """The configuration cannot work: credentials, certificates, addresses (exit code 78)."""
+
+
+class SourceFailed(SourceError):
+    """Reading cannot go on without a person or a fresh start (exit code 1)."""

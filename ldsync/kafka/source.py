@@ -1,0 +1,302 @@
+"""The records of Kafka, and what it means to own their partitions.
+
+`Source` is a group member that behaves. What this takes, and what aiokafka does otherwise:
+
+* Offsets are committed only when told to, each with its partition (`commits`); aiokafka would
+  commit whatever it has handed out.
+* Polling never stops while the process lives: it keeps the membership, and aiokafka tells the
+  troubles of its background tasks nowhere else. Backpressure pauses partitions instead.
+* What is paused is derived at every poll, and at every assignment, which clears it.
+* `getmany` is never cancelled and never waited for: during a rebalance it takes as long as that
+  takes, and a cancelled one switches aiokafka's own watchdog off for good. It runs in a task that
+  outlives the poll, and its records count only if no rebalance began since.
+* Every rebalance revokes all partitions, those that we get back included; they go on at their
+  committed offsets. The listener drains and commits before that; afterwards nothing can be
+  committed until the next assignment (`rebalance`).
+* A lost session is a revocation that comes too late: the partitions may be somebody else's by
+  then. `is_member` is false, and commits are fenced.
+* Where to begin without a usable committed offset is decided, not jumped to (`starts`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from ldsync.kafka.commits import CommitOutcome, Commits
+from ldsync.kafka.errors import SourceFailed
+from ldsync.kafka.opening import open_consumer
+from ldsync.kafka.rebalance import Rebalance
+from ldsync.kafka.starts import Starts
+from ldsync.kafka.topics import whole_names
+from ldsync.kafka.trouble import Trouble
+from ldsync.sync.ledger import Partition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aiokafka import ConsumerRecord
+    from structlog.typing import FilteringBoundLogger
+
+    from ldsync.config import KafkaSettings
+    from ldsync.kafka.consumer import Consumer
+    from ldsync.kafka.rebalance import Listener
+    from ldsync.telemetry.metrics import Metrics
+
+LOOKUP_SECONDS = 5.0
+"""For questions to the brokers that a poll or a gauge waits for."""
+
+_GRACE_SECONDS = 0.1
+_TROUBLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """What exists between `start` and `stop`."""
+
+    consumer: Consumer
+    commits: Commits
+    rebalance: Rebalance
+    starts: Starts
+
+
+class Source:
+    """A member of the consumer group.
+
+    One task polls; it must have taken note of all records of one `poll` before it calls the next:
+    `positions` counts on that.
+
+    Args:
+        settings: The section `[kafka]`.
+        listener: Told about assignments and revocations.
+        metrics: `rebalances`.
+        log: A structlog logger.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        listener: Listener,
+        metrics: Metrics,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._metrics = metrics
+        self._log = log
+        self._trouble = Trouble(settings, log)
+        self._member: _Member | None = None
+        self._getmany: asyncio.Task[tuple[int, Any]] | None = None
+        self._paused = False
+        self._positions: dict[Partition, int] = {}
+
+    async def start(self) -> None:
+        """Reach the brokers and begin to join the group; the assignment comes with the polls.
+
+        Raises:
+            SourceUnavailable: brokers or topics were not there in `kafka.start_timeout_seconds`.
+            SourceMisconfigured: credentials, certificates or settings cannot work.
+        """
+        settings = self._settings
+        pattern = whole_names(settings.topic_pattern) if settings.topic_pattern else None
+        consumer = await open_consumer(settings)
+        # A third of a session, as for heartbeats: after longer our membership is in doubt anyway.
+        limit = settings.session_timeout_seconds / 3
+        commits = Commits(consumer, limit, self._trouble, self._log)
+        rebalance = Rebalance(
+            consumer, commits, self._listener, self._renew, self._metrics, self._log
+        )
+        starts = Starts(consumer, settings, commits, self._log)
+        self._member = _Member(consumer, commits, rebalance, starts)
+        if pattern is None:
+            consumer.subscribe(topics=settings.topics, listener=rebalance)
+        else:
+            consumer.subscribe(pattern=pattern, listener=rebalance)
+        self._log.info(
+            "consumer.started",
+            group=settings.group_id,
+            topics=settings.topic_pattern or list(settings.topics),
+        )
+
+    async def stop(self) -> None:
+        """Leave the group and close; takes seconds even when no broker answers.
+
+        Nothing is drained or committed, and `Listener.revoked` is not called: do that before. After
+        it commits are fenced and polls return nothing.
+        """
+        member, self._member = self._member, None
+        if member is None:
+            return
+        member.commits.fence()
+        getmany, self._getmany = self._getmany, None
+        if getmany is not None:
+            getmany.cancel()
+            await asyncio.gather(getmany, return_exceptions=True)
+        in_order = await member.consumer.close()
+        self._log.info("consumer.stopped", in_order=in_order)
+
+    async def poll(
+        self, *, paused: bool, timeout: float
+    ) -> Mapping[Partition, Sequence[ConsumerRecord]]:
+        """The next records, at most `kafka.max_poll_records`; nothing if none came in time.
+
+        Call it again at once, for ever, whatever it returns; also while `paused`, when it returns
+        nothing. While brokers are away or the group rebalances it returns nothing, in about
+        `timeout` seconds.
+
+        Args:
+            paused: Whether no partition may be read.
+            timeout: Seconds to wait for records.
+
+        Raises:
+            SourceFailed: reading cannot go on; the process should end.
+        """
+        member = self._member
+        if member is None:
+            await asyncio.sleep(timeout)
+            return {}
+        _raise_failure(member)
+        self._paused = paused
+        self._pause(member.consumer)
+        if self._getmany is None:
+            self._positions = member.consumer.positions()
+            self._getmany = asyncio.create_task(_fetch(member, timeout))
+        getmany = self._getmany
+        await asyncio.wait({getmany}, timeout=timeout + _GRACE_SECONDS)
+        if not getmany.done():
+            return {}  # a rebalance is under way; the same task goes on in the next poll
+        self._getmany = None
+        if getmany.cancelled():
+            return {}  # stopped meanwhile
+        error = getmany.exception()
+        if error is not None:
+            await self._handle(member.starts, error)
+            return {}
+        self._trouble.over()
+        epoch, records = getmany.result()
+        if epoch != member.rebalance.epoch:
+            return {}  # revoked meanwhile; whoever owns them then will read them again
+        return {Partition(*place): batch for place, batch in records.items()}
+
+    async def _handle(self, starts: Starts, error: BaseException) -> None:
+        """Answer what `getmany` raised, so that the next one can go on.
+
+        Raises:
+            SourceFailed: it cannot.
+        """
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                if isinstance(error, NoOffsetForPartitionError):
+                    await starts.without_commit(error.args[0].topic)
+                    return
+                if isinstance(error, OffsetOutOfRangeError):
+                    wanted = {Partition(*place): at for place, at in error.args[0].items()}
+                    await starts.out_of_range(wanted)
+                    return
+        except (TimeoutError, KafkaError) as lookup:
+            error = lookup  # the partition has no place yet, and getmany will say so again
+        self._trouble.weigh(error)
+        self._trouble.report("poll", error)
+        await asyncio.sleep(_TROUBLE_SECONDS)
+
+    def _pause(self, consumer: Consumer) -> None:
+        if self._paused:
+            consumer.pause(*(consumer.assignment() - consumer.paused()))
+        else:
+            consumer.resume(*consumer.paused())
+
+    def _renew(self) -> None:
+        """An assignment begins: nothing of it was handed out, and nothing is paused."""
+        self._positions = {}
+        if self._member is not None:
+            self._pause(self._member.consumer)
+
+    @property
+    def assigned(self) -> frozenset[Partition]:
+        """The partitions that are ours, until their revocation has ended."""
+        return self._member.commits.owned if self._member else frozenset()
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group still counts on us, as far as we know.
+
+        False inside `Listener.revoked` means that the session was lost: do not write any more.
+        """
+        return self._member is not None and self._member.consumer.generation >= 0
+
+    async def commit(
+        self, offsets: Mapping[Partition, int], *, timeout: float | None = None
+    ) -> CommitOutcome:
+        """Commit, for each partition, the offset of the record to go on with.
+
+        Never raises, and takes at most `timeout` seconds (default: a third of
+        `kafka.session_timeout_seconds`). Partitions that are not ours are left out.
+        """
+        if self._member is None:
+            return CommitOutcome.FENCED
+        return await self._member.commits.commit(offsets, timeout=timeout)
+
+    def positions(self) -> Mapping[Partition, int]:
+        """For each assigned partition, how far it had been handed out when the last poll began.
+
+        Past transaction markers and compacted records, so that, where nothing of a partition is
+        unsettled, a commit of this leaves no lag. Everything below it was returned by an earlier
+        `poll`. Partitions of which nothing is known yet are missing.
+        """
+        owned = self.assigned
+        return {place: at for place, at in self._positions.items() if place in owned}
+
+    async def lags(self) -> Mapping[Partition, int]:
+        """For each assigned partition, how many offsets lie before the end of what can be read.
+
+        Counts from what was handed out last, not from what is committed; includes transaction
+        markers that were not passed yet. Empty if the brokers do not answer in `LOOKUP_SECONDS`.
+        """
+        if self._member is None:
+            return {}
+        consumer = self._member.consumer
+        positions = consumer.positions()
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                ends = await consumer.next_offsets(positions)
+        except (TimeoutError, KafkaError) as error:
+            self._trouble.report("lag", error)
+            return {}
+        return {place: max(0, end - positions[place]) for place, end in ends.items()}
+
+
+async def _fetch(member: _Member, timeout: float) -> tuple[int, Any]:
+    """One `getmany`, with the epoch that its records belong to.
+
+    Raises:
+        SourceFailed: records of one partition were lost with the error of another.
+        Exception: what aiokafka raised.
+    """
+    consumer, epoch = member.consumer, member.rebalance.epoch
+    before = consumer.positions()
+    try:
+        records = await consumer.take(timeout)
+    except Exception as error:
+        now = consumer.positions()
+        moved = any(now.get(place, at) != at for place, at in before.items())
+        if moved and epoch == member.rebalance.epoch:
+            raise SourceFailed(
+                f"The Kafka client failed and lost records that it had taken: {error!r}; ldsync "
+                "stops, and reads them again from the committed offsets when it is started"
+            ) from error
+        raise
+    if records:
+        member.rebalance.announce()
+    return member.rebalance.epoch, records
+
+
+def _raise_failure(member: _Member) -> None:
+    failure = member.rebalance.failure
+    if failure is not None:
+        raise SourceFailed(f"A rebalance could not be handled: {failure!r}") from failure
+    broken = member.consumer.broken()
+    if broken is not None:
+        raise SourceFailed(f"The Kafka client does not fetch any more: {broken!r}") from broken

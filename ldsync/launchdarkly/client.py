@@ -1,0 +1,219 @@
+"""One request to LaunchDarkly, and everything HTTP about it. Nothing else imports aiohttp's client.
+
+Trouble is a value: a request ends in a `Reply` or a `NoAnswer`, never in an exception, except when
+it is cancelled. Nothing is tried again here. Every request waits for the gate (`pacing`) first, and
+every reply is shown to it.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import TracebackType
+from typing import Final, Literal, Self
+from urllib.parse import quote
+
+import aiohttp
+import structlog
+from yarl import URL
+
+import ldsync
+from ldsync.launchdarkly.pacing import Pacing, retry_after
+from ldsync.launchdarkly.reply import MAX_BODY, Answer, NoAnswer, Silence, read_reply
+from ldsync.telemetry.metrics import Metrics
+
+API_VERSION: Final = "20240415"
+
+JSON: Final = "application/json"
+SEMANTIC_PATCH: Final = "application/json; domain-model=launchdarkly.semanticpatch"
+
+#: Seconds a request may wait for the gate before it is given back instead, with data that ages.
+MAX_GATE_WAIT: Final = 30.0
+
+# Four times what aiohttp reads ahead by default: a tenth less work for a full segment.
+_READ_BUFFER = 256 * 1024
+
+Method = Literal["GET", "POST", "PATCH"]
+
+
+class LaunchDarklyClient:
+    """Sends requests with the token. Use as an async context manager, or call `close`.
+
+    Args:
+        base_url: Of the instance, as in `https://app.launchdarkly.com`; may have a path.
+        token: API access token, sent as it is; never logged.
+        timeout_seconds: For a whole request, from connecting to the end of the body.
+        max_in_flight: Connections at most.
+        pacing: The gate; other parts of the program look at the same.
+        metrics: Where durations go.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        timeout_seconds: float,
+        max_in_flight: int,
+        pacing: Pacing,
+        metrics: Metrics,
+    ) -> None:
+        self.pacing = pacing
+        self._base_url = base_url.rstrip("/")
+        self._token = token
+        self._metrics = metrics
+        self._log = structlog.get_logger()
+        self._headers = {
+            "Authorization": token,
+            "LD-API-Version": API_VERSION,
+            "User-Agent": f"ldsync/{ldsync.__version__}",
+            # Replies are large and of little interest: to unpack them costs more than to read them,
+            # and MAX_BODY then bounds what is held in memory.
+            "Accept-Encoding": "identity",
+        }
+        # A connection that cannot be made fails early, and then certainly nothing was sent.
+        self._timeout = aiohttp.ClientTimeout(
+            total=timeout_seconds, sock_connect=timeout_seconds / 2
+        )
+        self._max_in_flight = max_in_flight
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"<LaunchDarklyClient {self._base_url}>"
+
+    async def __aenter__(self) -> Self:
+        """Nothing is opened before the first request."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close all connections."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; a later request opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def request(
+        self,
+        method: Method,
+        route: str,
+        names: Mapping[str, str],
+        body: bytes | None = None,
+        content_type: str = JSON,
+    ) -> Answer:
+        """Send one request, when the gate is open, and read the answer.
+
+        Args:
+            method: HTTP method.
+            route: URL pattern, as in `/api/v2/segments/{projectKey}/{environmentKey}`; label of
+                metrics.
+            names: What to put into the pattern; percent-encoded here.
+            body: JSON, already encoded.
+            content_type: Of the body.
+        """
+        while (closed_for := self.pacing.open_at - time.monotonic()) > 0:
+            if closed_for > MAX_GATE_WAIT:
+                return NoAnswer(Silence.GATE, f"not sent: {self.pacing.reason}", after=closed_for)
+            await asyncio.sleep(closed_for)
+        started = time.monotonic()
+        answer = await self._exchange(method, route, names, body, content_type)
+        status = answer.kind.value if isinstance(answer, NoAnswer) else str(answer.status)
+        self._metrics.request_duration[method, route, status].observe(time.monotonic() - started)
+        return answer
+
+    async def _exchange(
+        self,
+        method: Method,
+        route: str,
+        names: Mapping[str, str],
+        body: bytes | None,
+        content_type: str,
+    ) -> Answer:
+        """Send and read; say of trouble whether the request may have arrived nevertheless."""
+        headers = self._headers if body is None else {**self._headers, "Content-Type": content_type}
+        started = time.monotonic()
+        try:
+            async with self._opened().request(
+                method,
+                self._url(route, names),
+                data=body,
+                headers=headers,
+                allow_redirects=False,  # the token is for this host alone
+            ) as response:
+                after = self._observe(response, f"{method} {route}")
+                raw = await _read(response)
+        except aiohttp.ConnectionTimeoutError as error:
+            return NoAnswer(Silence.TIMEOUT, _words(error))
+        except (aiohttp.ClientConnectorError, UnicodeError) as error:  # the latter: no host name
+            return NoAnswer(Silence.CONNECTION, _words(error))
+        except TimeoutError:
+            detail = f"none within {self._timeout.total:g} s"
+            return NoAnswer(Silence.TIMEOUT, detail, ambiguous_since=started)
+        except (aiohttp.ClientError, OSError) as error:
+            return NoAnswer(Silence.CONNECTION, _words(error), ambiguous_since=started)
+        return read_reply(
+            response.status,
+            raw,
+            content_type=response.headers.get("Content-Type", ""),
+            secret=self._token,
+            started=started,
+            after=after,
+        )
+
+    def _observe(self, response: aiohttp.ClientResponse, route: str) -> float:
+        """Show a reply to the gate; give the seconds to wait before the request is tried again."""
+        now = time.monotonic()
+        headers = response.headers
+        if self.pacing.observe(headers, response.status, route, now, time.time() * 1000):
+            self._log.info(
+                "launchdarkly.gate_closed",
+                reason=self.pacing.reason,
+                seconds=round(self.pacing.open_at - now, 3),
+                route=route,
+                status=response.status,
+            )
+        for family, remaining in self.pacing.remaining.items():
+            self._metrics.rate_limit_remaining[family].set(remaining)
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return max(0.0, self.pacing.open_at - now)
+        return retry_after(headers)
+
+    def _url(self, route: str, names: Mapping[str, str]) -> URL:
+        path = route.format_map({name: quote(value, safe="") for name, value in names.items()})
+        return URL(self._base_url + path, encoded=True)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._max_in_flight),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
+                read_bufsize=_READ_BUFFER,
+            )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The body, or the first part of one that is too large."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_BODY:
+            response.close()
+            break
+    return b"".join(chunks)
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, in one line; some errors have a name and no words."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,118 @@
+"""What ldsync says about itself when asked: health, status page, and gauges of live state."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import ldsync
+from ldsync.sync.states import State
+from ldsync.telemetry.health import Check, Health
+
+if TYPE_CHECKING:
+    from ldsync.launchdarkly.environment import Environment
+    from ldsync.telemetry.metrics import Metrics
+    from ldsync.worker import Parts, Worker
+
+_STALLED_SECONDS: Final = {"ingest": 60.0, "flush": 30.0, "commit": 120.0}
+"""How long each loop may take to go round before the process counts as stuck.
+
+Ingest waits for brokers and commit for the answer to a commit, so they get longer.
+"""
+
+
+class Report:
+    """Looks at a worker and its parts; keeps nothing but what the application tells it.
+
+    `stopping` is set when a signal came, `environment_problem` while the environment is not found.
+    """
+
+    def __init__(self, worker: Worker, parts: Parts, environment: Environment) -> None:
+        """Report on `worker`."""
+        self._worker = worker
+        self._parts = parts
+        self._environment = environment
+        self._started = time.monotonic()
+        self.stopping = False
+        self.environment_problem = "the environment was not looked up yet"
+
+    def bind(self, metrics: Metrics) -> None:
+        """Have the gauges of live state read it when they are scraped."""
+        buffer, journal = self._parts.buffer, self._parts.journal
+        versions = self._parts.versions
+        metrics.records_pending.set_function(lambda: float(buffer.changes))
+        metrics.buffered_changes.set_function(lambda: float(buffer.changes))
+        metrics.buffered_bytes.set_function(lambda: float(buffer.bytes))
+        metrics.open_batches.set_function(lambda: float(buffer.open_batches))
+        metrics.batches_in_flight.set_function(lambda: float(buffer.in_flight))
+        metrics.segments_waiting.set_function(lambda: float(journal.waiting))
+        metrics.oldest_unsent_change_age.set_function(self._oldest_age)
+        metrics.version_store_entries.set_function(lambda: float(len(versions)))
+        metrics.ordering_horizon.set_function(lambda: versions.horizon(time.monotonic()))
+
+    def _oldest_age(self) -> float:
+        oldest_ms = self._parts.buffer.oldest_ms()
+        if oldest_ms is None or oldest_ms < 0:
+            return 0.0
+        return max(0.0, time.time() - oldest_ms / 1000)
+
+    def health(self) -> Health:
+        """Say whether the loops turn, and whether the process is ready to be counted on."""
+        now = time.monotonic()
+        checks = tuple(
+            Check(name, now - self._worker.turns.get(name, self._started), limit)
+            for name, limit in _STALLED_SECONDS.items()
+        )
+        reasons = []
+        state = self._worker.state
+        if self.stopping or state in (State.DRAINING, State.STOPPED):
+            reasons.append("draining: the process is about to end")
+        elif state in (State.STARTING, State.JOINING):
+            reasons.append("waiting for the consumer group")
+        if self.environment_problem:
+            reasons.append(self.environment_problem)
+        return Health(checks, ready=not reasons, reasons=tuple(reasons))
+
+    def status(self) -> dict[str, Any]:
+        """Describe everything an operator may want to know, for /status."""
+        parts, worker = self._parts, self._worker
+        buffer, journal = parts.buffer, parts.journal
+        now = time.monotonic()
+        loads = {lane.segment.key: (len(lane.changes), lane.in_flight) for lane in buffer.lanes()}
+        return {
+            "version": ldsync.__version__,
+            "state": worker.state.value,
+            "uptime_seconds": round(now - self._started, 3),
+            "consumed_records": journal.consumed,
+            "pending_records": buffer.changes,
+            "records": journal.records_by_outcome(),
+            "partitions": self._partitions(),
+            "buffer": {
+                "changes": buffer.changes,
+                "bytes": buffer.bytes,
+                "batches": buffer.open_batches,
+                "in_flight": buffer.in_flight,
+                "paused": worker.state is State.PAUSED,
+            },
+            "launchdarkly": {
+                "project": self._environment.project_key,
+                "environment": self._environment.environment_key,
+                "problem": self.environment_problem,
+                "gate_open_in_seconds": round(max(0.0, parts.pacing.open_at - now), 3),
+            },
+            "segments": journal.segments(loads),
+        }
+
+    def _partitions(self) -> list[dict[str, Any]]:
+        committable = self._parts.ledger.committable()
+        positions = self._worker.source.positions()
+        return [
+            {
+                "topic": place.topic,
+                "partition": place.number,
+                "position": positions.get(place),
+                "committable": committable.get(place),
+                "lag": self._worker.lags.get(place),
+            }
+            for place in sorted(self._worker.source.assigned)
+        ]

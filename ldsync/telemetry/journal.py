@@ -1,0 +1,228 @@
+"""The journal: says what happened to records and batches, in metrics, log and status page alike."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from ldsync.engage.times import to_epoch_seconds
+from ldsync.sync.change import includes
+from ldsync.sync.outcomes import STALE, RecordOutcome
+from ldsync.telemetry.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ldsync.engage.times import Fallback
+    from ldsync.engage.verdict import Verdict
+    from ldsync.sync.buffer import Batch
+    from ldsync.sync.change import Segment
+    from ldsync.sync.ledger import Partition
+    from ldsync.telemetry.metrics import Metrics
+
+_MOST_SEGMENTS: Final = 10_000
+_SHOWN_SEGMENTS: Final = 200
+_SHOWN_MEMBERS: Final = 5
+
+
+@dataclass(slots=True)
+class _Fortune:
+    """How one segment has fared."""
+
+    audience_id: str
+    last_success_at: float | None = None
+    last_error: str = ""
+    attempts: int = 0
+    waiting: bool = False
+
+
+class Journal:
+    """Counts, logs and remembers outcomes, each in one place.
+
+    `outcomes` holds the number of records by (outcome, reason) and `consumed` those that were read:
+    with what the buffer holds they account for every record (P7). Of members the log names only a
+    few that LaunchDarkly rejected, because nobody could find them otherwise.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Write to `metrics` and to the log."""
+        self._metrics = metrics
+        self._log = structlog.get_logger()
+        self._throttle = Throttle()
+        self._fortunes: dict[str, _Fortune] = {}
+        self.consumed = 0
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+
+    def records(self, topic: str, consumed: int, coalesced: int) -> None:
+        """Note that records were read, and how many of them another change superseded at once."""
+        self.consumed += consumed
+        self._metrics.records_consumed[topic].inc(consumed)
+        self.ended(RecordOutcome.COALESCED, coalesced)
+
+    def verdict(self, verdict: Verdict, count: int, partition: Partition, offset: int) -> None:
+        """Note records that change nothing; `partition` and `offset` are those of the first."""
+        self.ended(verdict.outcome, count, verdict.reason)
+        if verdict.outcome is RecordOutcome.INVALID:
+            suppressed = self._throttle.allow(verdict.reason, time.monotonic())
+            if suppressed is not None:
+                self._log.warning(
+                    "record.invalid",
+                    reason=verdict.reason,
+                    topic=partition.topic,
+                    partition=partition.number,
+                    offset=offset,
+                    records=count,
+                    suppressed=suppressed,
+                    advice="the record was counted and passed over; read it at this offset",
+                )
+
+    def fallbacks(self, counts: dict[Fallback, int]) -> None:
+        """Note events ordered by another time than their own, and set the counts back to zero."""
+        for reason, count in counts.items():
+            if count:
+                self._metrics.event_time_fallbacks[reason].inc(count)
+                counts[reason] = 0
+
+    def ended(self, outcome: RecordOutcome, count: int, reason: str = "") -> None:
+        """Note the outcome of records."""
+        if count:
+            self.outcomes[outcome.value, reason] += count
+            self._metrics.records[outcome.value, reason].inc(count)
+
+    def taken(self, batch: Batch) -> None:
+        """Note that a batch was taken to be written."""
+        if batch.attempt == 1:
+            self._metrics.batches_closed[batch.trigger].inc()
+            self._metrics.batch_size.observe(len(batch.changes))
+
+    def delivered(self, batch: Batch, *, stale: int, rejected: int, seconds: float) -> None:
+        """Note that LaunchDarkly accepted a batch, but for `rejected` members of it.
+
+        `stale` of its changes were replaced by newer ones that had been known (R6).
+        """
+        now = time.time()
+        size = len(batch.changes)
+        adds = sum(map(includes, batch.changes.values()))
+        stale = min(stale, size - rejected)
+        self.ended(RecordOutcome.DELIVERED, size - stale - rejected)
+        self.ended(RecordOutcome.SKIPPED, stale, STALE)
+        self._attempt("rejected" if rejected else "delivered", seconds)
+        self._metrics.members_delivered["include"].inc(adds)
+        self._metrics.members_delivered["exclude"].inc(size - adds)
+        self._metrics.last_delivery.set(now)
+        for record_ms, count in batch.waits():
+            if record_ms >= 0:
+                self._metrics.delivery_delay.observe_many(now - record_ms / 1000, count)
+        oldest = to_epoch_seconds(min(batch.changes.values()))
+        age = None if oldest is None else max(0.0, now - oldest)
+        if age is not None:
+            self._metrics.event_age.observe(age)
+        fortune = self._fortune(batch.segment)
+        fortune.last_success_at = now
+        fortune.waiting = False
+        fortune.attempts = 0
+        if not rejected:
+            fortune.last_error = ""
+        self._log.info(
+            "batch.delivered",
+            segment=batch.segment.key,
+            trigger=batch.trigger.value,
+            adds=adds,
+            removes=size - adds,
+            rejected=rejected,
+            attempts=batch.attempt,
+            seconds=round(seconds, 4),
+            oldest_event_age=None if age is None else round(age, 3),
+        )
+
+    def rejected(self, batch: Batch, reason: str, members: Mapping[str, str]) -> None:
+        """Note members that LaunchDarkly refused, each with what it said."""
+        count = len(members)
+        self.ended(RecordOutcome.REJECTED, count, reason)
+        self._metrics.rejected_changes[reason].inc(count)
+        message = next(iter(members.values()), "")
+        self._fortune(batch.segment).last_error = f"{count} members rejected: {message}"
+        self._log.warning(
+            "batch.rejected",
+            segment=batch.segment.key,
+            reason=reason,
+            rejected=count,
+            members=list(members)[:_SHOWN_MEMBERS],
+            detail=message,
+            advice="the other members of the batch were delivered; these are passed over",
+        )
+
+    def retried(
+        self, batch: Batch, *, reason: str, detail: str, wait: float, lasting: bool, seconds: float
+    ) -> None:
+        """Note that a batch was given back; `lasting` if only a person can end the cause."""
+        self._attempt("retry", seconds)
+        self._metrics.retries[reason].inc()
+        fortune = self._fortune(batch.segment)
+        fortune.last_error = detail
+        fortune.attempts = batch.attempt
+        fortune.waiting = lasting
+        self._log.log(
+            40 if lasting else 30,
+            "batch.retry",
+            segment=batch.segment.key,
+            reason=reason,
+            detail=detail,
+            members=len(batch.changes),
+            attempts=batch.attempt,
+            wait_seconds=round(wait, 3),
+            seconds=round(seconds, 4),
+        )
+
+    def _attempt(self, outcome: str, seconds: float) -> None:
+        self._metrics.attempts[outcome].inc()
+        self._metrics.flush_duration[outcome].observe(seconds)
+
+    def _fortune(self, segment: Segment) -> _Fortune:
+        fortune = self._fortunes.get(segment.key)
+        if fortune is None:
+            if len(self._fortunes) >= _MOST_SEGMENTS:
+                del self._fortunes[next(iter(self._fortunes))]
+            fortune = self._fortunes[segment.key] = _Fortune(segment.audience_id)
+        return fortune
+
+    @property
+    def waiting(self) -> int:
+        """How many segments wait for a person to act."""
+        return sum(fortune.waiting for fortune in self._fortunes.values())
+
+    def records_by_outcome(self) -> dict[str, dict[str, int]]:
+        """Return the numbers of records, by outcome and then by reason."""
+        found: dict[str, dict[str, int]] = {outcome.value: {} for outcome in RecordOutcome}
+        for (outcome, reason), count in self.outcomes.items():
+            found[outcome][reason] = count
+        return found
+
+    def segments(self, loads: Mapping[str, tuple[int, int]]) -> list[dict[str, Any]]:
+        """Describe the segments for the status page, those in trouble first, at most 200.
+
+        `loads` gives, by segment key, how many changes wait and how many are in flight.
+        """
+        rows: list[dict[str, Any]] = [
+            {
+                "key": key,
+                "audience_id": fortune.audience_id,
+                "pending": loads.get(key, (0, 0))[0],
+                "in_flight": loads.get(key, (0, 0))[1],
+                "last_success_at": fortune.last_success_at,
+                "last_error": fortune.last_error,
+                "attempts": fortune.attempts,
+                "waiting": fortune.waiting,
+            }
+            for key, fortune in self._fortunes.items()
+        ]
+        rows.sort(key=_by_trouble)
+        return rows[:_SHOWN_SEGMENTS]
+
+
+def _by_trouble(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (not row["waiting"], not row["last_error"], -row["pending"], row["key"])

@@ -1,0 +1,79 @@
+"""Keeps secrets out of the log (P8): the last thing before a line is rendered.
+
+Two nets. Values under a key that names a secret (`authorization`, `sasl_password`, …) are replaced
+whatever they are. And the secrets of this process are replaced wherever their text appears, at any
+depth: in messages of other libraries, in exceptions, in headers that were logged by mistake.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from structlog.typing import EventDict, WrappedLogger
+
+REDACTED = "[redacted]"
+
+# At the end of a key, so that `token_endpoint` or `password_file` stay readable.
+_SECRET_KEY = re.compile(
+    r"(?:^|[^a-z])(?:authorization|cookie|credentials?|passwd|password|secret|token"
+    r"|(?:api|sdk|mobile|private|access)[-_]?key)$",
+    re.IGNORECASE,
+)
+
+
+class Redactor:
+    """A structlog processor that replaces secrets; what it lets through is only plain data.
+
+    Objects of other kinds become text here, not in the renderer behind it: their text, too, may
+    hold a secret.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Remember what must not be seen.
+
+        Args:
+            secrets: Exact texts. Empty ones are left out.
+        """
+        # Inside the repr of something a secret is written with its escapes.
+        texts = {form for secret in secrets for form in (secret, repr(secret)[1:-1]) if form}
+        self._replace = _replacer(texts)
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Return the event without secrets."""
+        return self._mapping(event)
+
+    def _mapping(self, values: Mapping[Any, Any]) -> dict[str, object]:
+        return {
+            self._replace(str(key)): REDACTED if _names_secret(key, value) else self._clean(value)
+            for key, value in values.items()
+        }
+
+    def _clean(self, value: object) -> object:
+        if isinstance(value, str):
+            return self._replace(value)
+        if value is None or isinstance(value, int | float):
+            return value
+        if isinstance(value, bytes | bytearray):
+            return self._replace(value.decode("utf-8", "replace"))
+        if isinstance(value, Mapping):
+            return self._mapping(value)
+        if isinstance(value, list | tuple | AbstractSet):
+            return [self._clean(each) for each in value]
+        return self._replace(repr(value) if isinstance(value, BaseException) else str(value))
+
+
+def _names_secret(key: object, value: object) -> bool:
+    # Numbers and flags are no secrets: `token=true` says that there is one.
+    if value is None or isinstance(value, int | float):
+        return False
+    return isinstance(key, str) and _SECRET_KEY.search(key) is not None
+
+
+def _replacer(texts: Iterable[str]) -> Callable[[str], str]:
+    # The longest first: a secret may begin with another one.
+    alternatives = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
+    if not alternatives:
+        return str
+    pattern = re.compile(alternatives)
+    return lambda text: pattern.sub(REDACTED, text)
