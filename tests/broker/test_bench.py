@@ -1,0 +1,27 @@
+"""The bench runs: a small one, for its own sake; its figures say nothing."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.broker
+
+ROOT = Path(__file__).parents[2]
+
+
+async def test_a_small_bench_measures_all_three_and_finds_full_batches() -> None:
+    """`make bench` ends with the table and the ratios."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench"),
+        *("--events", "30000", "--rounds", "1", "--audiences", "5"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    output = said.decode()
+    assert process.returncode == 0, output
+    for subject in ("raw limit", "parse limit", "ldsync run"):
+        assert f"{subject}: ratio to the parse limit" in output

@@ -1,0 +1,122 @@
+"""A `Source` under test: settings scaled down, a listener that keeps a diary, polls to a goal."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRecord
+from prometheus_client import CollectorRegistry
+
+from ldsync.config import KafkaSettings
+from ldsync.kafka import Source
+from ldsync.sync.ledger import Partition
+from ldsync.telemetry.metrics import Metrics
+
+LIMIT = 30.0  # seconds that anything awaited here may take
+
+
+def kafka_settings(bootstrap_servers: str, **changes: Any) -> KafkaSettings:
+    """Settings for tests: everything that takes time, shortened in proportion."""
+    defaults: dict[str, Any] = {
+        "bootstrap_servers": bootstrap_servers,
+        "topics": ("events",),
+        "session_timeout_seconds": 1.5,
+        "heartbeat_interval_seconds": 0.2,
+        "rebalance_timeout_seconds": 8.0,
+        "request_timeout_seconds": 10.0,
+        "start_timeout_seconds": 10.0,
+    }
+    return KafkaSettings(**(defaults | changes))
+
+
+class Diary:
+    """A listener that writes down what it is told; what it does in a revocation can be set.
+
+    Attributes:
+        entries: `("assigned" or "revoked", partitions)` in order.
+        on_revoked: Awaited inside `revoked`.
+        on_assigned: Called inside `assigned`.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, frozenset[Partition]]] = []
+        self.on_revoked: Callable[[frozenset[Partition]], Awaitable[object]] | None = None
+        self.on_assigned: Callable[[frozenset[Partition]], None] | None = None
+
+    def assigned(self, partitions: frozenset[Partition]) -> None:
+        """For the source."""
+        self.entries.append(("assigned", partitions))
+        if self.on_assigned is not None:
+            self.on_assigned(partitions)
+
+    async def revoked(self, partitions: frozenset[Partition]) -> None:
+        """For the source."""
+        self.entries.append(("revoked", partitions))
+        if self.on_revoked is not None:
+            await self.on_revoked(partitions)
+
+    @property
+    def kinds(self) -> list[str]:
+        """What it was told, in order, without the partitions."""
+        return [kind for kind, _ in self.entries]
+
+
+class Reader:
+    """A source with its diary, its metrics and all the records that its polls returned."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.diary = Diary()
+        self.registry = CollectorRegistry()
+        self.source = Source(settings, self.diary, Metrics(self.registry), structlog.get_logger())
+        self.records: list[ConsumerRecord] = []
+
+    async def poll(self, *, paused: bool = False, timeout: float = 0.1) -> list[ConsumerRecord]:
+        """One poll; what came is also added to `records`."""
+        found = await self.source.poll(paused=paused, timeout=timeout)
+        came = [record for batch in found.values() for record in batch]
+        self.records += came
+        return came
+
+    async def until(
+        self, goal: Callable[[], object], *, paused: bool = False, limit: float = LIMIT
+    ) -> None:
+        """Poll until the goal is reached.
+
+        Raises:
+            AssertionError: it was not, within `limit` seconds.
+        """
+        try:
+            async with asyncio.timeout(limit):
+                while not goal():
+                    await self.poll(paused=paused)
+        except TimeoutError:
+            raise AssertionError(
+                f"not within {limit} s; diary {self.diary.kinds}, {len(self.records)} records"
+            ) from None
+
+    async def read(self, count: int) -> list[bytes]:
+        """Poll until so many records have come in all; their values, sorted."""
+        await self.until(lambda: len(self.records) >= count)
+        return self.values
+
+    @property
+    def values(self) -> list[bytes]:
+        """The values of all records that came, sorted."""
+        return sorted(record.value for record in self.records)
+
+    def rebalances(self, kind: str) -> float:
+        """How many rebalances of this kind the metrics have counted."""
+        return self.registry.get_sample_value("ldsync_rebalances_total", {"kind": kind}) or 0.0
+
+
+@contextlib.asynccontextmanager
+async def reading(settings: KafkaSettings) -> AsyncIterator[Reader]:
+    """A started source, stopped at the end."""
+    reader = Reader(settings)
+    await reader.source.start()
+    try:
+        yield reader
+    finally:
+        await reader.source.stop()

@@ -1,0 +1,240 @@
+"""One node of real Apache Kafka, started from its jars, for the suites marked `broker`.
+
+A combined broker and controller in a directory and on ports of its own, so that it can be killed
+and come back as the same node. `missing_tools` says what a machine lacks for it.
+"""
+
+import base64
+import contextlib
+import itertools
+import random
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tests.support.kafka_admin import KafkaAdmin
+from tests.support.kafka_jars import jars, missing_tools
+
+__all__ = ["KafkaUnavailable", "RealKafka", "Tls", "missing_tools", "unused_port"]
+
+START_LIMIT = 60.0  # seconds; a start takes one or two, on a busy machine with two cores up to ten
+STOP_LIMIT = 10.0
+_LOGIN = "org.apache.kafka.common.security"
+
+
+class KafkaUnavailable(RuntimeError):
+    """The broker did not come up; the message ends with what it wrote last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files (PEM) of a listener with TLS: key and chain in one, and who may sign clients."""
+
+    keystore: Path
+    truststore: Path
+
+
+def unused_port() -> int:
+    """A TCP port that nothing listens on, below the range of outgoing connections.
+
+    While a broker is down, a client that retries from that range could be given the broker's own
+    port and, on the loopback interface, connect to itself: the broker could never come back.
+    """
+    while True:
+        port = random.randint(20_000, 31_999)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class RealKafka:
+    """A broker. Made stopped; `start` it, and `stop` it in a `finally`.
+
+    Args:
+        directory: Where its configuration, log (`server.log`) and data live; created if missing.
+        plain_users: Name → password of users of SASL PLAIN. When given (it may be empty) there is a
+            second listener, `sasl_bootstrap_servers`, with PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 (see
+            `KafkaAdmin.add_scram_user`) and OAUTHBEARER with unsecured tokens.
+        tls: When given there is a listener that demands a client certificate,
+            `ssl_bootstrap_servers`.
+        config: Further broker settings.
+        jvm: Further options of the Java machine, after ours.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        plain_users: Mapping[str, str] | None = None,
+        tls: Tls | None = None,
+        config: Mapping[str, str] | None = None,
+        jvm: Iterable[str] = (),
+    ) -> None:
+        self.directory = directory
+        self._plain_users = plain_users
+        self._tls = tls
+        self._extra = dict(config or {})
+        self._jvm = list(jvm)
+        self._ports = {"PLAINTEXT": unused_port(), "CONTROLLER": unused_port()}
+        if plain_users is not None:
+            self._ports["SASL_PLAINTEXT"] = unused_port()
+        if tls is not None:
+            self._ports["SSL"] = unused_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._names = itertools.count()
+        self.admin = KafkaAdmin(self.bootstrap_servers)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients without security connect."""
+        return f"127.0.0.1:{self._ports['PLAINTEXT']}"
+
+    @property
+    def sasl_bootstrap_servers(self) -> str:
+        """Where clients with SASL and no TLS connect."""
+        return f"127.0.0.1:{self._ports['SASL_PLAINTEXT']}"
+
+    @property
+    def ssl_bootstrap_servers(self) -> str:
+        """Where clients with a certificate connect."""
+        return f"127.0.0.1:{self._ports['SSL']}"
+
+    def create_topic(
+        self, name: str = "", partitions: int = 1, config: Mapping[str, str] | None = None
+    ) -> str:
+        """Create a topic, named as no other test names one unless told; return its name."""
+        name = name or f"events-{next(self._names)}-{uuid.uuid4().hex[:8]}"
+        self.admin.create_topic(name, partitions, config)
+        return name
+
+    def start(self) -> None:
+        """Start, or start again on the same directory and ports, and wait until it answers.
+
+        Raises:
+            KafkaUnavailable: it ended, or did not answer within `START_LIMIT` seconds.
+        """
+        assert self._process is None, "it is running already"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        properties = self.directory / "server.properties"
+        with (self.directory / "server.log").open("ab") as log:
+            if not properties.exists():
+                properties.write_text("".join(f"{k}={v}\n" for k, v in self._config().items()))
+                self._format(properties, log)
+            options = ["-Xms128m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+            self._process = subprocess.Popen(
+                [*_java(*options, *self._jvm), "kafka.Kafka", str(properties)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                start_new_session=True,  # Ctrl-C is for the test run, which then stops the broker
+            )
+        self._await_answer()
+
+    def _await_answer(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_LIMIT
+        while not self.admin.is_up():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise KafkaUnavailable(f"Kafka did not start:\n{self._last_words()}")
+
+    def stop(self) -> None:
+        """Stop by SIGTERM, by SIGKILL after `STOP_LIMIT` seconds; nothing if it is not running."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_LIMIT)
+            self._process = None
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Stop at once, as a crash would. Nothing happens if it is not running."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Stop in good order and start again."""
+        self.stop()
+        self.start()
+
+    def _format(self, properties: Path, log: IO[bytes]) -> None:
+        # The identity may not begin with "-": the tool would take it for an option.
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = [*_java(), "kafka.tools.StorageTool", "format", "--standalone"]
+        command = [*tool, "-t", f"k{identity[1:]}", "-c", str(properties)]
+        if subprocess.run(command, stdout=log, stderr=log, check=False).returncode != 0:
+            properties.unlink()
+            raise KafkaUnavailable(f"Kafka's storage was not formatted:\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        return (self.directory / "server.log").read_text(errors="replace")[-4000:]
+
+    def _config(self) -> dict[str, str]:
+        addresses = ",".join(f"{name}://127.0.0.1:{port}" for name, port in self._ports.items())
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.bootstrap.servers": f"127.0.0.1:{self._ports['CONTROLLER']}",
+            "listeners": addresses,
+            "advertised.listeners": addresses,
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,"
+            "SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL",
+            "log.dirs": str(self.directory / "data"),
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "offsets.topic.num.partitions": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+            "auto.create.topics.enable": "false",
+            # A killed node may register again only when its old session is over (default 9 s).
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            **self._sasl_config(),
+            **self._tls_config(),
+            **self._extra,
+        }
+
+    def _sasl_config(self) -> dict[str, str]:
+        if self._plain_users is None:
+            return {}
+        listener = "listener.name.sasl_plaintext"
+        users = "".join(f' user_{name}="{word}"' for name, word in self._plain_users.items())
+        plain = f"{_LOGIN}.plain.PlainLoginModule required{users};"
+        scram = f"{_LOGIN}.scram.ScramLoginModule required;"
+        return {
+            f"{listener}.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+            f"{listener}.plain.sasl.jaas.config": plain,
+            f"{listener}.scram-sha-256.sasl.jaas.config": scram,
+            f"{listener}.scram-sha-512.sasl.jaas.config": scram,
+            f"{listener}.oauthbearer.sasl.jaas.config": f"{_LOGIN}.oauthbearer."
+            'OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
+        }
+
+    def _tls_config(self) -> dict[str, str]:
+        if self._tls is None:
+            return {}
+        return {
+            "listener.name.ssl.ssl.keystore.type": "PEM",
+            "listener.name.ssl.ssl.keystore.location": str(self._tls.keystore),
+            "listener.name.ssl.ssl.truststore.type": "PEM",
+            "listener.name.ssl.ssl.truststore.location": str(self._tls.truststore),
+            "listener.name.ssl.ssl.client.auth": "required",
+        }
+
+
+def _java(*options: str) -> list[str]:
+    return ["java", *options, "-cp", f"{jars()}/*"]
