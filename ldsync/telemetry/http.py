@@ -5,6 +5,7 @@ operators and have no authentication: `admin.host` is the loopback unless told o
 """
 
 import errno
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -100,12 +101,14 @@ class AdminServer:
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: a host that can be no name
             await self._runner.cleanup()
-            advice = _ADVICE.get(error.errno or 0, _OTHER_ADVICE)
+            number = getattr(error, "errno", None) or 0
+            # asyncio's own words would repeat the address.
+            reason = os.strerror(number) if number in _ADVICE else str(error)
             raise AdminError(
-                f"The admin endpoints cannot listen on {self._host}:{self._port}: "
-                f"{error.strerror or error}. {advice}"
+                f"The admin endpoints cannot listen on {self._host}:{self._port}: {reason}. "
+                f"{_ADVICE.get(number, _OTHER_ADVICE)}"
             ) from error
 
     async def stop(self) -> None:

@@ -185,7 +185,8 @@ class Metrics:
         )
         self.oldest_unsent_change_age = make.gauge(
             "ldsync_oldest_unsent_change_age_seconds",
-            "Age of the oldest change in memory since it was consumed; 0 if there is none.",
+            "Age of the oldest change in memory, since the timestamp of its Kafka record; 0 if "
+            "there is none.",
         )
         self.version_store_entries = make.gauge(
             "ldsync_version_store_entries", "Members whose newest version is remembered."

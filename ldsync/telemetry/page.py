@@ -161,7 +161,7 @@ def _table(
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "<td>-</td>"
     if isinstance(value, bool):
         return f"<td>{'yes' if value else 'no'}</td>"

@@ -5,6 +5,7 @@ whatever they are. And the secrets of this process are replaced wherever their t
 depth: in messages of other libraries, in exceptions, in headers that were logged by mistake.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -35,9 +36,7 @@ class Redactor:
         Args:
             secrets: Exact texts. Empty ones are left out.
         """
-        # Inside the repr of something a secret is written with its escapes.
-        texts = {form for secret in secrets for form in (secret, repr(secret)[1:-1]) if form}
-        self._replace = _replacer(texts)
+        self._replace = _replacer(secrets)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """Return the event without secrets."""
@@ -60,7 +59,9 @@ class Redactor:
             return self._mapping(value)
         if isinstance(value, list | tuple | AbstractSet):
             return [self._clean(each) for each in value]
-        return self._replace(repr(value) if isinstance(value, BaseException) else str(value))
+        if isinstance(value, BaseException):
+            return self._replace(f"{type(value).__name__}: {value}")
+        return self._replace(str(value))
 
 
 def _names_secret(key: object, value: object) -> bool:
@@ -70,10 +71,20 @@ def _names_secret(key: object, value: object) -> bool:
     return isinstance(key, str) and _SECRET_KEY.search(key) is not None
 
 
-def _replacer(texts: Iterable[str]) -> Callable[[str], str]:
+def _replacer(secrets: Iterable[str]) -> Callable[[str], str]:
     # The longest first: a secret may begin with another one.
-    alternatives = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
-    if not alternatives:
+    longest_first = sorted(filter(None, secrets), key=len, reverse=True)
+    if not longest_first:
         return str
-    pattern = re.compile(alternatives)
+    pattern = re.compile("|".join("".join(map(_however_escaped, each)) for each in longest_first))
     return lambda text: pattern.sub(REDACTED, text)
+
+
+def _however_escaped(char: str) -> str:
+    """Return a pattern for a character as it is, in JSON, in a repr, or in a repr of these."""
+    if char == "\\":
+        return r"\\+"
+    if char.isascii() and char.isprintable() and char not in "\"'":
+        return re.escape(char)
+    forms = {form.lstrip("\\") for form in (char, json.dumps(char)[1:-1], repr(char)[1:-1])}
+    return r"\\*(?:" + "|".join(map(re.escape, sorted(forms))) + ")"
