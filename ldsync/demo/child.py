@@ -140,7 +140,7 @@ class Child:
     async def _ready(self) -> None:
         while True:
             session = self._alive()
-            with contextlib.suppress(aiohttp.ClientError):
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with session.get(f"{self.url}/readyz") as answer:
                     if answer.ok:
                         return

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ldsync.demo import shapes
-from ldsync.demo.shapes import Audience, Event, Moment, TimeStyle, iso
+from ldsync.demo.shapes import Event, Moment, TimeStyle, iso
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
+
+    from ldsync.demo.audiences import Audience
 
 __all__ = ["Corner", "Step", "corners"]
 

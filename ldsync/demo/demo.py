@@ -140,7 +140,7 @@ def _settings(broker: EmbeddedBroker, simulator: Simulator) -> dict[str, dict[st
             "environment_key": _ENVIRONMENT,
             "timeout_seconds": 3.0,
         },
-        "batch": {"max_size": 500, "max_age_seconds": 1.0},
+        "batch": {"max_size": 250, "max_age_seconds": 1.0},
         "ordering": {"settle_seconds": 5.0},
         "log": {"level": "info", "format": "json"},
     }

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ldsync.demo import shapes
+from ldsync.demo.audiences import AUDIENCES, Audience
 from ldsync.demo.corners import corners
 from ldsync.demo.noise import MAKERS
-from ldsync.demo.shapes import AUDIENCES, Audience, Event, Moment, Shape, TimeStyle
+from ldsync.demo.shapes import Event, Moment, Shape, TimeStyle
 
 if TYPE_CHECKING:
     import datetime as dt

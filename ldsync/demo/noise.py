@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ldsync.demo import shapes
-from ldsync.demo.shapes import Audience, Event, Shape
+from ldsync.demo.audiences import AUDIENCES, Audience
+from ldsync.demo.shapes import Event, Shape
 
 if TYPE_CHECKING:
     import random
@@ -91,7 +92,7 @@ def _flag(value: Any) -> Maker:
 
 
 def _no_flag(_audience: Audience, user: str, times: Event, rng: random.Random) -> bytes:
-    step = rng.choice([a for a in shapes.AUDIENCES if a.computation_class == "journey_step"])
+    step = rng.choice([a for a in AUDIENCES if a.computation_class == "journey_step"])
     return shapes.encode(shapes.journey_step(step, user, None, times, rng))
 
 

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from ldsync.demo.scrape import Reading
     from ldsync.demo.simulator import Exchange
 
-__all__ = ["Check", "Delays", "Figures", "check_offsets", "check_outcomes", "check_state", "failed"]
+__all__ = [
+    "STALE",
+    "Check",
+    "Delays",
+    "Figures",
+    "check_offsets",
+    "check_outcomes",
+    "check_state",
+    "failed",
+]
+
+STALE = "stale"
+"""Reason of skipped records that said something older than what was written already."""
 
 _WRITE = "patch_segment"
 _SHOWN = 5
@@ -58,13 +70,14 @@ class Delays:
     """Measures from outside how long changes took, by what was produced and what was written.
 
     A write that puts a member in or out confirms the newest change that said so and was produced
-    before the write arrived. Changes that newer ones replaced before they were written have no
-    delay.
+    before the write arrived. The first write counts: ldsync may repeat what it knows when something
+    older comes late. Changes that newer ones replaced before they were written have no delay.
     """
 
     def __init__(self) -> None:
         self._said: defaultdict[tuple[str, str, bool], list[tuple[float, tuple[int, int]]]]
         self._said = defaultdict(list)
+        self._confirmed: set[tuple[str, str, tuple[int, int]]] = set()
 
     def produced(self, change: Change, at: float) -> None:
         """Note a change, in the order of producing; `at` is monotonic seconds."""
@@ -80,20 +93,22 @@ class Delays:
                 continue
             writes += 1
             members += exchange.members
-            delays.extend(self._confirmed(exchange))
+            delays.extend(self._confirm(exchange))
         return Figures(requests, writes, members, tuple(sorted(delays)))
 
-    def _confirmed(self, exchange: Exchange) -> Iterable[float]:
+    def _confirm(self, exchange: Exchange) -> Iterable[float]:
         if exchange.ended is None:
             return
         for write in exchange.writes:
-            for change in write.changes:
-                included = change.action == "include"
-                for user in change.keys:
-                    said = self._said.get((write.segment, user, included), [])
+            for action in write.changes:
+                for user in action.keys:
+                    said = self._said.get((write.segment, user, action.action == "include"), [])
                     before = said[: bisect.bisect_right(said, (exchange.arrived, ()))]
-                    if before:
-                        at = max(before, key=lambda each: (each[1], -each[0]))[0]
+                    if not before:
+                        continue
+                    at, version = max(before, key=lambda each: (each[1], -each[0]))
+                    if (write.segment, user, version) not in self._confirmed:
+                        self._confirmed.add((write.segment, user, version))
                         yield exchange.ended - at
 
 
@@ -105,13 +120,14 @@ def check_outcomes(produced: int, fold: Fold, reading: Reading) -> list[Check]:
         "ignored": verdicts[Verdict.IGNORED],
         "skipped": verdicts[Verdict.SKIPPED],
         "invalid": verdicts[Verdict.INVALID],
-        "delivered or coalesced": verdicts[Verdict.CHANGE],
+        "delivered, coalesced or stale": verdicts[Verdict.CHANGE],
     }
+    stale = reading.reasons["skipped", STALE]
     found = {
         "ignored": outcomes["ignored"],
-        "skipped": outcomes["skipped"],
+        "skipped": outcomes["skipped"] - stale,
         "invalid": outcomes["invalid"],
-        "delivered or coalesced": outcomes["delivered"] + outcomes["coalesced"],
+        "delivered, coalesced or stale": outcomes["delivered"] + outcomes["coalesced"] + stale,
     }
     wrong = [
         f"{name}: {found[name]:,} instead of {count:,}"

@@ -12,6 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ldsync.demo.result import STALE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "Screen"]
 
 _LINE_SECONDS = 1.0
-_MILLION = 1_000_000
+_CAPTION = """\
+Delay: from producing a record to LaunchDarkly's answer, measured outside.
+The embedded broker adds up to 0.5 s: it lets an idle fetch wait to its end."""
 _OUTCOMES = {
     "delivered": "written to LaunchDarkly",
-    "coalesced": "superseded by a newer one before it was written",
-    "ignored": "not a membership event: page, group, computed trait",
+    "coalesced": "superseded before it was written",
+    "ignored": "not a membership event: page, computed trait",
     "skipped": "a membership event without a user id",
     "invalid": "broken: bad JSON, wrong type, no membership flag",
     "rejected": "refused by LaunchDarkly",
@@ -79,14 +83,12 @@ class Screen:
         records.add_column("outcome")
         records.add_column("records", justify="right")
         records.add_column("meaning")
-        for outcome, meaning in _OUTCOMES.items():
-            if count := reading.outcomes[outcome]:
+        for outcome, count, meaning in _records(reading):
+            if count:
                 records.add_row(outcome, f"{count:,}", meaning)
         self._console.print(records)
         traffic = Table(show_header=False, title="Delivery", title_justify="left")
-        traffic.caption = (
-            "Delay: from producing a record to LaunchDarkly's answer, measured outside"
-        )
+        traffic.caption = _CAPTION
         traffic.caption_justify = "left"
         for name, value in _traffic(changes, figures, reading):
             traffic.add_row(name, value)
@@ -104,6 +106,14 @@ class Screen:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _records(reading: Reading) -> Iterable[tuple[str, int, str]]:
+    stale = reading.reasons["skipped", STALE]
+    for outcome, meaning in _OUTCOMES.items():
+        count = reading.outcomes[outcome]
+        yield outcome, count - stale if outcome == "skipped" else count, meaning
+    yield f"skipped, {STALE}", stale, "late, and older than what was written already"
 
 
 def _traffic(changes: int, figures: Figures, reading: Reading) -> Iterable[tuple[str, str]]:

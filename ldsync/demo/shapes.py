@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ldsync.demo.audiences import Audience
+
 if TYPE_CHECKING:
     import random
 
 __all__ = [
-    "AUDIENCES",
-    "Audience",
     "Event",
     "Moment",
     "Shape",
@@ -63,69 +63,9 @@ class Shape(StrEnum):
     """Unreadable, or Engage's with a part missing or of the wrong type: invalid."""
 
 
-_SPACE = "spa_9vACn44CYGDZNPNWDUXtMJ"
 _BASE62 = string.digits + string.ascii_letters
 _SECOND = 1_000_000_000
 _OFFSETS_MINUTES = (60, 120, 330, -300, -570)
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    """One Engage audience or journey step, as `context.personas` names it."""
-
-    key: str
-    id: str
-    computation_class: str = "audience"
-
-    @property
-    def personas(self) -> Event:
-        """The `context.personas` object of this audience's events."""
-        return {
-            "computation_class": self.computation_class,
-            "computation_id": self.id,
-            "computation_key": self.key,
-            "namespace": _SPACE,
-            "space_id": _SPACE,
-        }
-
-
-def _audience(number: int, key: str) -> Audience:
-    return Audience(key, f"aud_2zJkeVoLkrirhXup2uAPEsDL{number:03d}")
-
-
-AUDIENCES = (
-    *(
-        _audience(number, key)
-        for number, key in enumerate(
-            (
-                "first_time_shopper",
-                "cart_abandoners",
-                "newsletter_readers",
-                "vip_customers",
-                "trial_users",
-                "beta_testers",
-                "at_risk_of_churn",
-                "mobile_only",
-                "1st_order",
-                "UPPER_case",
-                "with-hyphen_and.dot",
-                "double__underscore",
-                "trailing_",
-                "big_spenders_180_days",
-                "support_contacted",
-                "emea_customers",
-            )
-        )
-    ),
-    _audience(16, "j_o_first_purchase__opened_email_dje83h"),
-    _audience(17, "j_o_winback__clicked_offer_k2p9xw"),
-    Audience("winback__add_to_ld_8943l", "winback__add_to_ld_8943l", "journey_step"),
-    Audience("onboarding__day_7_x81kq", "onboarding__day_7_x81kq", "journey_step"),
-)
-"""Twenty audiences, the largest first: ordinary ones, two v1 journeys (`j_o_`), two v2 steps.
-
-Every key is a valid LaunchDarkly segment key as it stands, so segment key and audience key agree.
-"""
 
 
 @dataclass(frozen=True, slots=True)

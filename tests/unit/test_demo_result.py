@@ -50,6 +50,15 @@ def reading(**fields: Any) -> Reading:
     ("produced", "said", "holds"),
     [
         pytest.param(4, reading(), [True, True], id="all_settled"),
+        pytest.param(
+            4,
+            reading(
+                outcomes=Counter({"delivered": 1, "skipped": 2, "invalid": 1}),
+                reasons=Counter({("skipped", "stale"): 1}),
+            ),
+            [True, True],
+            id="one_is_stale",
+        ),
         pytest.param(5, reading(), [False, True], id="one_not_consumed"),
         pytest.param(4, reading(pending=1), [False, True], id="one_pending"),
         pytest.param(4, reading(consumed=5), [False, True], id="one_without_an_outcome"),
@@ -171,6 +180,12 @@ def said(user: str, version: int, *, included: bool = True) -> Change:
             [write("b", "a", arrived=11.5, ended=12)],
             (1.0, 2.0),
             id="sorted",
+        ),
+        pytest.param(
+            [(said("a", 1), 10.0)],
+            [write("a", arrived=11, ended=12), write("a", arrived=13, ended=14)],
+            (2.0,),
+            id="nor_a_repetition",
         ),
         pytest.param(
             [(said("a", 1), 10.0)],

@@ -10,9 +10,10 @@ from collections import Counter
 
 import pytest
 
+from ldsync.demo.audiences import AUDIENCES
 from ldsync.demo.fold import Fold, Verdict
 from ldsync.demo.generator import MIN_EVENTS, Message, Script, script
-from ldsync.demo.shapes import AUDIENCES, Shape
+from ldsync.demo.shapes import Shape
 
 START = dt.datetime(2026, 3, 4, 10, 0, tzinfo=dt.UTC)
 START_MS = round(START.timestamp() * 1000)
