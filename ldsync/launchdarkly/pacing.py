@@ -145,10 +145,12 @@ class Pacing:
         until = now + min(wait, MAX_CLOSED)
         if until <= self._until + _SAME_MOMENT:
             return False
-        spread = self._rng.uniform(0.0, max(_JITTER_MIN, jitter))
         self._until = until
-        self.open_at = max(self.open_at, min(until + spread, now + MAX_CLOSED))
-        self.reason = reason
+        spread = self._rng.uniform(0.0, max(_JITTER_MIN, jitter))
+        opens = min(until + spread, now + MAX_CLOSED)
+        if opens <= self.open_at:
+            return False
+        self.open_at, self.reason = opens, reason
         return True
 
 

@@ -130,6 +130,8 @@ class Segments:
             # If it was created nevertheless, the next look-up finds it, with our tag.
             return answer.retry(doing)
         if answer.ruling.verdict is Verdict.ACCEPTED:
+            if answer.document() is None:
+                return answer.implausible(doing, "there is no segment in the answer")
             self._created(segment)
             return None
         if answer.ruling.verdict is Verdict.CONFLICT:  # someone was faster; asking again is no use

@@ -61,6 +61,13 @@ def test_the_token_never_appears_in_a_message() -> None:
     assert "[redacted] is no good" in reply.error
 
 
+def test_without_a_token_there_is_nothing_to_redact() -> None:
+    """An empty token is in every text, and stands for none."""
+    raw = b'{"message":"no token"}'
+    reply = read_reply(401, raw, content_type="", secret="", started=0.0, after=0.0)
+    assert reply.error == "401 (no token)"
+
+
 def test_messages_are_kept_short() -> None:
     """A proxy's novel does not fill the log."""
     reply = read(500, b'{"message":"' + b"x" * 100_000 + b'"}')

@@ -64,7 +64,7 @@ def doubt(reply: Reply, group: Sequence[Change]) -> str:
         return ""
     if b'"version":' not in reply.raw:
         return "it does not show the segment"
-    for member, stamp in reversed(group):
+    for member, stamp in group:
         key = member.partition("/")[2]
         if includes(stamp) and _PLAIN.fullmatch(key):
             shown = f'"{key}"'.encode() in reply.raw
