@@ -149,10 +149,10 @@ def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
             f"must be at most retry.max_seconds ({retry.max_seconds:g}), "
             f"not {retry.initial_seconds:g}",
         )
-    if launchdarkly.adopt == "tagged" and not launchdarkly.tags:
+    if launchdarkly.adopt != "any" and not launchdarkly.tags:
         yield Violation(
             ("launchdarkly.tags", "launchdarkly.adopt"),
-            'must not be empty while launchdarkly.adopt is "tagged": '
+            f'must not be empty while launchdarkly.adopt is "{launchdarkly.adopt}": '
             "ldsync would not know its own segments again",
         )
 

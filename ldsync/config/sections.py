@@ -145,7 +145,7 @@ class LaunchDarklySettings(Section):
     )
     adopt: Literal["tagged", "any", "never"] = Field(
         default="tagged",
-        description="Write to segments found there: if tagged with our tags, any, or never.",
+        description="Which segments found there to write to: with our first tag, any, or our own.",
     )
     tags: Annotated[Names, AfterValidator(values.tags)] = Field(
         default=("ldsync",),

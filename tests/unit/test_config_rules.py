@@ -169,6 +169,12 @@ def test_what_keeps_the_rules_is_taken(tmp_path: Path, values: dict[str, str]) -
         pytest.param(
             {"launchdarkly.tags": "[]"}, "launchdarkly.tags", "must not be empty", id="no tags"
         ),
+        pytest.param(
+            {"launchdarkly.tags": "[]", "launchdarkly.adopt": '"never"'},
+            "launchdarkly.tags",
+            'while launchdarkly.adopt is "never"',
+            id="no tags to know our own by",
+        ),
     ],
 )
 def test_what_breaks_a_rule_is_one_problem(
