@@ -21,6 +21,11 @@ from confluent_kafka import (
 
 # Typed, but its names are not marked as exported.
 _admin: Any = confluent_kafka.admin
+_COORDINATOR_COMES = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
 LIMIT = 30.0  # seconds that any one question may take
 
 
@@ -95,7 +100,7 @@ class KafkaAdmin:
         """For each partition that the group has committed, the offset it committed."""
         places = [TopicPartition(topic, number) for number in self.partitions(topic)]
         question = [ConsumerGroupTopicPartitions(group, places)]
-        answer = self._client.list_consumer_group_offsets(question)[group].result(LIMIT)
+        answer = _patiently(lambda: self._client.list_consumer_group_offsets(question)[group])
         return {
             place.partition: place.offset for place in answer.topic_partitions if place.offset >= 0
         }
@@ -104,11 +109,11 @@ class KafkaAdmin:
         """Move a group that has no members."""
         places = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
         question = [ConsumerGroupTopicPartitions(group, places)]
-        self._client.alter_consumer_group_offsets(question)[group].result(LIMIT)
+        _patiently(lambda: self._client.alter_consumer_group_offsets(question)[group])
 
     def group_members(self, group: str) -> dict[str, list[tuple[str, int]]]:
         """For each member of a group (its client id), the partitions that it was given."""
-        description = self._client.describe_consumer_groups([group])[group].result(LIMIT)
+        description = _patiently(lambda: self._client.describe_consumer_groups([group])[group])
         return {
             f"{member.client_id}/{member.member_id}": [
                 (place.topic, place.partition) for place in member.assignment.topic_partitions
@@ -221,10 +226,12 @@ class KafkaAdmin:
         records = []
         try:
             consumer.assign([TopicPartition(topic, number, 0) for number in left])
+            deadline = time.monotonic() + LIMIT
             while left:
-                batch = consumer.consume(10_000, timeout=LIMIT)
-                if not batch:
-                    raise RuntimeError(f"{topic}: nothing came from partitions {sorted(left)}")
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{topic}: not read to the end: partitions {sorted(left)}")
+                # It waits for as many as were asked for: the timeout is what a short topic takes.
+                batch = consumer.consume(10_000, timeout=0.2)
                 for record in batch:
                     error = record.error()
                     if error is None:
@@ -236,3 +243,15 @@ class KafkaAdmin:
         finally:
             consumer.close()
         return sorted(records, key=lambda record: (record.partition(), record.offset()))
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """The result of a future about a group, asked for again while the coordinator comes up."""
+    deadline = time.monotonic() + LIMIT
+    while True:
+        try:
+            return ask().result(LIMIT)
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_COMES or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
