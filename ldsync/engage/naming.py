@@ -7,8 +7,9 @@ import re
 
 _NOT_ALLOWED = re.compile(r"[^a-zA-Z0-9_.-]+")
 _BAD_START = re.compile(r"^[^a-zA-Z0-9]+")
+_DIGESTED = re.compile(r"-[0-9a-f]{12}\Z")
 _LONGEST_KEY = 128
-_DIGEST = 8
+_DIGEST = 12
 
 
 def segment_name(audience_key: str) -> str:
@@ -27,15 +28,16 @@ def segment_name(audience_key: str) -> str:
 def segment_key(template: str, *, audience_key: str, audience_id: str) -> str:
     """Render the key of the segment of an audience and make it one that LaunchDarkly accepts.
 
-    `template` names `{audience_key}` and `{audience_id}`. LaunchDarkly allows letters, digits, `.`,
-    `_` and `-`, and a letter or digit first. A text that has to be changed for that, or shortened
-    to 128 characters, gets a digest of itself at its end: two audiences must never share a segment
-    because their keys became alike.
+    `template` is a format string over `{audience_key}` and `{audience_id}`. LaunchDarkly allows
+    letters, digits, `.`, `_` and `-`, and a letter or digit first (launchdarkly-api contract 3).
+    A text that has to be changed for that, or shortened to 128 characters, gets a digest of itself
+    at its end: two audiences must never share a segment because their keys became alike. So does
+    one that ends like such a digest, because it could be what another becomes.
     """
-    text = template.replace("{audience_key}", audience_key).replace("{audience_id}", audience_id)
+    text = template.format(audience_key=audience_key, audience_id=audience_id)
     key = _BAD_START.sub("", _NOT_ALLOWED.sub("-", text))
-    if key == text and len(key) <= _LONGEST_KEY:
+    if key == text and len(key) <= _LONGEST_KEY and not _DIGESTED.search(key):
         return key
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
     stem = key[: _LONGEST_KEY - _DIGEST - 1].rstrip("-")
     return f"{stem}-{digest}" if stem else f"audience-{digest}"

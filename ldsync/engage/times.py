@@ -21,9 +21,9 @@ NO_TIME = "0000-00-00T00:00:00.000Z"
 
 _WIDTH = len(NO_TIME)
 
-# 29 February takes the careful way, which knows leap years.
+# 29 February takes the careful way, which knows leap years. There is no year 0.
 _DATE = (
-    r"\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])"
+    r"(?!0000)\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])"
     r"|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)"
     r"|02-(?:0[1-9]|1\d|2[0-8]))"
 )
@@ -31,19 +31,24 @@ _COMMON = rf"{_DATE}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{3}}Z"
 _is_common_time = re.compile(_COMMON, re.ASCII).fullmatch
 _is_common_pair = re.compile(_COMMON + _COMMON, re.ASCII).fullmatch
 _parts_of = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):?(\d\d))?",
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?"
+    r"(?:[Zz]|([+-])(\d\d):?([0-5]\d))?",
     re.ASCII,
 ).fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Fallback(StrEnum):
-    """Why an event is not ordered by its own `timestamp`."""
+    """Why an event is not ordered by its own `timestamp`; an event has at most one reason."""
 
     MISSING_TIMESTAMP = "missing_timestamp"
+    """It has none, and is ordered by its `receivedAt`."""
     BAD_TIMESTAMP = "bad_timestamp"
+    """It cannot be read, and the event is ordered by its `receivedAt`."""
     NO_EVENT_TIME = "no_event_time"
+    """Neither can be read, and the event is ordered by the time of its record."""
     FUTURE_TIMESTAMP = "future_timestamp"
+    """The time is too far after the record's, and the event is ordered by the record's."""
 
 
 class Versions:
@@ -51,7 +56,8 @@ class Versions:
 
     An event is ordered by its `timestamp`, else `receivedAt`, else the time of its Kafka record. A
     time more than a minute after the record's is replaced by the record's: never by the current
-    time, because a replay has to give the same version.
+    time, because a replay has to give the same version. `receivedAt` behind it only decides ties,
+    and is taken as it is.
     """
 
     __slots__ = ("_limit", "_second", "fallbacks")
@@ -59,8 +65,8 @@ class Versions:
     def __init__(self) -> None:
         """Start with nothing counted."""
         self.fallbacks: dict[Fallback, int] = dict.fromkeys(Fallback, 0)
-        self._second = -1
-        self._limit = ""
+        self._second = 0
+        self._limit = from_epoch_ms(CLAMP_MS)
 
     def version(self, timestamp: object, received_at: object, record_ms: int) -> str:
         """Return the version of an event.
@@ -71,7 +77,7 @@ class Versions:
         if second != self._second:
             self._second = second
             # A little early, by the record's milliseconds: what passes here passes the exact test.
-            self._limit = from_epoch_ms(second * 1000 + CLAMP_MS) if second >= 0 else ""
+            self._limit = from_epoch_ms(second * 1000 + CLAMP_MS)
         if type(timestamp) is str and type(received_at) is str and len(timestamp) == _WIDTH:
             version = timestamp + received_at
             if version <= self._limit and _is_common_pair(version):
@@ -81,19 +87,21 @@ class Versions:
     def _careful_version(self, timestamp: object, received_at: object, record_ms: int) -> str:
         own = normalise(timestamp)
         received = normalise(received_at)
+        fallback = None
         if own is not None:
             time = own
-        else:
+        elif received is not None:
+            time = received
             missing = timestamp is None or timestamp == ""
-            self.fallbacks[Fallback.MISSING_TIMESTAMP if missing else Fallback.BAD_TIMESTAMP] += 1
-            if received is not None:
-                time = received
-            else:
-                self.fallbacks[Fallback.NO_EVENT_TIME] += 1
-                time = from_epoch_ms(record_ms) if record_ms >= 0 else NO_TIME
+            fallback = Fallback.MISSING_TIMESTAMP if missing else Fallback.BAD_TIMESTAMP
+        else:
+            time = from_epoch_ms(record_ms) if record_ms >= 0 else NO_TIME
+            fallback = Fallback.NO_EVENT_TIME
         if record_ms >= 0 and time > from_epoch_ms(record_ms + CLAMP_MS):
-            self.fallbacks[Fallback.FUTURE_TIMESTAMP] += 1
             time = from_epoch_ms(record_ms)
+            fallback = Fallback.FUTURE_TIMESTAMP
+        if fallback is not None:
+            self.fallbacks[fallback] += 1
         return time + (received or NO_TIME)
 
 
@@ -106,7 +114,7 @@ def from_epoch_ms(milliseconds: int) -> str:
         moment = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
         moment = datetime.max.replace(tzinfo=UTC)
-    return f"{moment:%Y}".zfill(4) + f"{moment:-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return _to_seconds(moment) + f".{moment.microsecond // 1000:03d}Z"
 
 
 def to_epoch_seconds(time: str) -> float | None:
@@ -143,4 +151,9 @@ def normalise(value: object) -> str | None:
     digits = (fraction or "").ljust(9, "0")
     below = digits[3:]
     tail = "Z" if below == "000000" else f"a{below}"
-    return f"{moment:%Y}".zfill(4) + f"{moment:-%m-%dT%H:%M:%S}.{digits[:3]}{tail}"
+    return f"{_to_seconds(moment)}.{digits[:3]}{tail}"
+
+
+def _to_seconds(moment: datetime) -> str:
+    """Write a UTC time down to its second."""
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds")

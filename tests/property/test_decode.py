@@ -1,0 +1,147 @@
+"""Reading records: whatever is in them, there is one answer, and it is that of the rules."""
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ldsync.engage.mapping import Decoder, Mapping
+from ldsync.engage.naming import segment_key
+from ldsync.engage.verdict import VERDICTS, Verdict
+from ldsync.sync.change import Change, includes
+from tests.support import engage_oracle as oracle
+from tests.support.engage_events import ABSENT, RECORD_MS, cases
+
+EVENTS = [case["event"] for case in cases("events.jsonl")]
+AUDIENCE_EVENTS = [event for event in EVENTS if "personas" in event["context"]]
+KNOWN = set(VERDICTS)
+
+surrogates = st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF)
+texts = st.text(st.characters() | surrogates, max_size=12)
+tricky = st.sampled_from(
+    [
+        *("", " ", "\u2003", "u_1", "identify", "track", "audience", "journey_step", "trait"),
+        *("true", "FALSE", "first_time_shopper", "j_o_first_purchase__opened_email_dje83h"),
+        *(
+            "2026-03-04T10:15:30.123Z",
+            "2026-03-04T10:15:30.123456789+05:30",
+            "2026-02-30T00:00:00Z",
+        ),
+        *("2099-01-01T00:00:00.000Z", "2026-03-04T10:16:45.000Z", "2026-03-04T10:16:45.001Z"),
+        *(2**63, 2**64 + 1, -(2**64), 10**30, 0, -1, 1e21, 1.5, -0.0, float("inf"), float("nan")),
+    ]
+)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts | tricky
+documents = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+records_ms = st.sampled_from([RECORD_MS, RECORD_MS + 999, -1, 0]) | st.integers(-10, 2**63)
+
+
+@st.composite
+def mutated_events(draw: st.DrawFn) -> bytes:
+    """A real event of which a few nodes were replaced, removed or added."""
+    event: Any = deepcopy(draw(st.sampled_from(EVENTS) | st.sampled_from(AUDIENCE_EVENTS)))
+    for _ in range(draw(st.integers(0, 3))):
+        paths = list(_paths(event))
+        matter = [path for path in _paths_that_matter(event) if path[:-1] in {(), *paths}]
+        path = draw(st.sampled_from(matter) | st.sampled_from(paths or matter))
+        _put(event, path, draw(documents | st.just(ABSENT)))
+    return json.dumps(event, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+
+
+@given(st.binary(max_size=200), records_ms)
+def test_any_bytes_have_an_answer(value: bytes, record_ms: int) -> None:
+    """Nothing on a topic can stop the worker."""
+    _assert_answer(Decoder(Mapping()), value, record_ms)
+
+
+@given(st.lists(documents, min_size=1, max_size=4), records_ms)
+def test_any_json_has_an_answer(values: list[Any], record_ms: int) -> None:
+    """Nor can any JSON, whatever was read before."""
+    decoder = Decoder(Mapping())
+
+    for value in values:
+        _assert_answer(decoder, json.dumps(value).encode(), record_ms)
+
+
+@given(st.lists(st.tuples(mutated_events(), records_ms), min_size=1, max_size=4))
+def test_a_changed_event_is_read_as_the_rules_say(records: list[tuple[bytes, int]]) -> None:
+    """Compared with a second, independent reading; one decoder reads all, twice."""
+    decoder = Decoder(Mapping())
+
+    for value, record_ms in records * 2:
+        _assert_answer(decoder, value, record_ms)
+
+
+@given(mutated_events(), st.data())
+def test_an_event_cut_or_corrupted_has_an_answer(value: bytes, data: st.DataObject) -> None:
+    """Damage in any place, as on a faulty way here."""
+    place = data.draw(st.integers(0, len(value) - 1))
+    damaged = value[:place] + data.draw(st.binary(max_size=2)) + value[place + 1 :]
+
+    _assert_answer(Decoder(Mapping()), damaged, RECORD_MS)
+
+
+def _assert_answer(decoder: Decoder, value: bytes, record_ms: int) -> None:
+    """The answer is a change or one of the known verdicts, and that of the second reading."""
+    before = dict(decoder.fallbacks)
+    found = decoder.read(value, record_ms)
+    expected = oracle.read(value, record_ms)
+    counted = [one for one in decoder.fallbacks if decoder.fallbacks[one] != before[one]]
+
+    if isinstance(found, Verdict):
+        assert found in KNOWN
+        assert found.reason == expected
+        assert counted == []
+        return
+    assert isinstance(found, Change)
+    assert isinstance(expected, oracle.Reading)
+    segment = found.target.segment
+    assert found.member == f"user/{expected.user}"
+    assert includes(found.stamp) is expected.entered
+    assert found.target.audience_key == expected.audience_key
+    assert oracle.times_of_version(found.stamp[:-1]) == (expected.time, expected.received)
+    assert counted == [expected.fallback] * (expected.fallback is not None)
+    assert sum(decoder.fallbacks.values()) - sum(before.values()) == len(counted)
+    assert segment.key == segment_key(
+        "{audience_key}", audience_key=expected.audience_key, audience_id=expected.audience_id
+    )
+    assert segment.name == oracle.segment_name(segment.audience_key)
+    assert segment.audience_key == expected.audience_key
+
+
+def _paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something can be replaced in a document, parents first."""
+    items = node.items() if isinstance(node, dict) else enumerate(node)
+    for name, inner in items:
+        yield (*path, name)
+        if isinstance(inner, (dict, list)):
+            yield from _paths(inner, (*path, name))
+
+
+def _paths_that_matter(event: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Where the rules look, whether there is something or not."""
+    for name in ("type", "userId", "timestamp", "receivedAt", "context", "traits", "properties"):
+        yield (name,)
+    yield ("context", "personas")
+    for name in ("computation_class", "computation_id", "computation_key"):
+        yield ("context", "personas", name)
+    for place in ("traits", "properties"):
+        for name in ("first_time_shopper", "j_o_first_purchase__opened_email_dje83h"):
+            yield (place, name)
+
+
+def _put(document: Any, path: tuple[Any, ...], value: Any) -> None:
+    """Replace, add or remove one node, if what holds it is of the right kind."""
+    for name in path[:-1]:
+        document = document[name]
+    if value is ABSENT and (isinstance(document, list) or path[-1] in document):
+        del document[path[-1]]
+    elif isinstance(document, (dict, list)) and value is not ABSENT:
+        document[path[-1]] = value

@@ -1,0 +1,48 @@
+"""The collected Engage events, read in strict mode, against results written by hand."""
+
+from typing import Any
+
+import pytest
+
+from ldsync.engage.mapping import Decoder, Mapping
+from ldsync.sync.change import Change, includes
+from tests.support.engage_events import RECORD_MS, cases, encode
+
+EVENTS = {case["id"]: case["event"] for case in cases("events.jsonl")}
+EXPECTED = {case["id"]: case for case in cases("expected.jsonl")}
+
+
+def test_every_case_has_one_expected_result() -> None:
+    """33 of each, under the same names."""
+    assert list(EVENTS) == list(EXPECTED)
+    assert len(EVENTS) == 33
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_a_case_leads_to_what_the_rules_say(name: str) -> None:
+    """Segment, name, member and direction; or the outcome and its reason."""
+    result = _result(name, Decoder(Mapping()))
+
+    assert result == EXPECTED[name]
+
+
+def test_cases_do_not_influence_each_other() -> None:
+    """One decoder reads them all twice, as it would on a topic, with the same results."""
+    decoder = Decoder(Mapping())
+
+    for name in (*EVENTS, *reversed(EVENTS)):
+        assert _result(name, decoder) == EXPECTED[name]
+
+
+def _result(name: str, decoder: Decoder) -> dict[str, Any]:
+    found = decoder.read(encode(EVENTS[name]), RECORD_MS)
+    if not isinstance(found, Change):
+        return {"id": name, "outcome": found.outcome.value, "reason": found.reason}
+    segment = found.target.segment
+    return {
+        "id": name,
+        "segment": segment.key,
+        "name": segment.name,
+        "member": found.member,
+        "in": includes(found.stamp),
+    }
