@@ -7,9 +7,11 @@ is opened with what `client_options` returns. It holds passwords: it is handed o
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import importlib
 import inspect
 import ssl
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +61,7 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka ha
         """
         try:
             async with asyncio.timeout(TOKEN_SECONDS):
-                token = await asyncio.to_thread(self._function)
+                token = await _in_a_thread(self._function)
                 if inspect.isawaitable(token):
                     token = await token
         except Exception as error:  # noqa: BLE001 - whatever the operator's code raises
@@ -67,6 +69,24 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka ha
         if not isinstance(token, str) or not token:
             raise TokenUnavailable(f"{self._name} returned no text but {type(token).__name__}")
         return token
+
+
+def _in_a_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+    """What a blocking function returns.
+
+    Not in the loop's own pool of threads: ldsync could not end before a function that hangs.
+    """
+    outcome: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+    def run() -> None:
+        outcome.set_running_or_notify_cancel()
+        try:
+            outcome.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - for whoever waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="kafka-token", daemon=True).start()
+    return asyncio.wrap_future(outcome)
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:

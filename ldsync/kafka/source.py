@@ -124,8 +124,8 @@ class Source:
     async def stop(self) -> None:
         """Leave the group and close; takes seconds even when no broker answers.
 
-        Nothing is drained or committed, and `Listener.revoked` is not called: do that before. After
-        it commits are fenced and polls return nothing.
+        Nothing is drained, and `Listener.revoked` is not called. After it commits are fenced and
+        polls return nothing.
         """
         member, self._member = self._member, None
         if member is None:
@@ -143,13 +143,8 @@ class Source:
     ) -> Mapping[Partition, Sequence[ConsumerRecord]]:
         """The next records, at most `kafka.max_poll_records`; nothing if none came in time.
 
-        Call it again at once, for ever, whatever it returns; also while `paused`, when it returns
-        nothing. While brokers are away or the group rebalances it returns nothing, in about
-        `timeout` seconds.
-
-        Args:
-            paused: Whether no partition may be read.
-            timeout: Seconds to wait for records.
+        Call it again at once, for ever, also while `paused` (nothing is read then). While brokers
+        are away or the group rebalances it returns nothing, in about `timeout` seconds.
 
         Raises:
             SourceFailed: reading cannot go on; the process should end.

@@ -22,6 +22,7 @@ def whole_names(pattern: str) -> re.Pattern[str]:
     flags = _LEADING_FLAGS.match(pattern)
     scoped = f"(?{flags[1]}:{pattern[flags.end() :]})" if flags else f"(?:{pattern})"
     try:
+        re.compile(pattern)  # brackets that close ours must not undo the exclusion
         return re.compile(rf"(?!.*[.](?:ldsync-)?dead-letters\Z){scoped}\Z")
     except re.error as error:
         raise SourceMisconfigured(

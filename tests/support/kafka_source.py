@@ -7,14 +7,28 @@ from typing import Any
 
 import structlog
 from aiokafka import ConsumerRecord
+from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
 from ldsync.config import KafkaSettings
 from ldsync.kafka import Source
 from ldsync.sync.ledger import Partition
 from ldsync.telemetry.metrics import Metrics
+from tests.support.real_kafka import RealKafka
 
 LIMIT = 30.0  # seconds that anything awaited here may take
+
+P0, P1, P2 = (Partition("events", number) for number in range(3))
+
+Write = Callable[..., Awaitable[None]]
+"""`await write(partition, *values)`: the fixture of the integration tests."""
+
+# Error codes of the Kafka protocol.
+OFFSET_METADATA_TOO_LARGE = 12
+LOADING, NOT_AVAILABLE, NOT_COORDINATOR = 14, 15, 16
+ILLEGAL_GENERATION, UNKNOWN_MEMBER, REBALANCING = 22, 25, 27
+TOPIC_DENIED, GROUP_DENIED = 29, 30
+LEADER_NOT_AVAILABLE, NOT_LEADER, INVALID_TOPIC = 5, 6, 17
 
 
 def kafka_settings(bootstrap_servers: str, **changes: Any) -> KafkaSettings:
@@ -29,6 +43,25 @@ def kafka_settings(bootstrap_servers: str, **changes: Any) -> KafkaSettings:
         "start_timeout_seconds": 10.0,
     }
     return KafkaSettings(**(defaults | changes))
+
+
+def settings_for(kafka: RealKafka, topic: str, **changes: Any) -> KafkaSettings:
+    """Settings for one topic, with the topic's name for the group."""
+    return kafka_settings(
+        kafka.bootstrap_servers, **({"topics": (topic,), "group_id": f"group-{topic}"} | changes)
+    )
+
+
+async def write_to(kafka: RealKafka, partition: Partition, *values: bytes) -> None:
+    """Write values to one partition of a real broker, in order."""
+
+    def produce() -> None:
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "acks": "all"})
+        for value in values:
+            producer.produce(partition.topic, value, partition=partition.number)
+        assert producer.flush(20) == 0
+
+    await asyncio.to_thread(produce)
 
 
 class Diary:
@@ -105,6 +138,14 @@ class Reader:
     def values(self) -> list[bytes]:
         """The values of all records that came, sorted."""
         return sorted(record.value for record in self.records)
+
+    @property
+    def offsets(self) -> dict[Partition, list[int]]:
+        """The offsets that came, by partition, in order of arrival."""
+        found: dict[Partition, list[int]] = {}
+        for record in self.records:
+            found.setdefault(Partition(record.topic, record.partition), []).append(record.offset)
+        return found
 
     def rebalances(self, kind: str) -> float:
         """How many rebalances of this kind the metrics have counted."""
