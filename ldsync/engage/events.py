@@ -44,23 +44,17 @@ def parse(value: bytes) -> Document | Verdict:
     return verdict.BAD_JSON if document is _UNREADABLE else verdict.NOT_AN_OBJECT
 
 
-def personas(document: Document) -> Document | Verdict:
-    """Return what an event says about the computation that made it, if that is an audience."""
-    context = document.get("context")
-    found = context.get("personas") if type(context) is dict else None
-    if type(found) is not dict:
-        return verdict.NOT_ENGAGE
-    if found.get("computation_class") not in AUDIENCE_CLASSES:
-        return verdict.CLASS_NOT_AUDIENCE
-    return found
-
-
 def audience(document: Document, value: bytes) -> tuple[str, str] | Verdict:
-    """Return id and key of the audience of an event that `personas` accepts.
+    """Return id and key of the audience that an event is about.
 
     `value` is the record's value, from which numbers are read again where digits were lost.
     """
-    names = document["context"]["personas"]
+    context = document.get("context")
+    names = context.get("personas") if type(context) is dict else None
+    if type(names) is not dict:
+        return verdict.NOT_ENGAGE
+    if names.get("computation_class") not in AUDIENCE_CLASSES:
+        return verdict.CLASS_NOT_AUDIENCE
     if type(names.get("computation_id")) is float or type(names.get("computation_key")) is float:
         names = _with_exact_integers(document, value)["context"]["personas"]
     audience_id = _text(names.get("computation_id"))

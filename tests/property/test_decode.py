@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,10 +88,33 @@ def test_an_event_cut_or_corrupted_has_an_answer(value: bytes, data: st.DataObje
     _assert_answer(Decoder(Mapping()), damaged, RECORD_MS)
 
 
+class Seen(NamedTuple):
+    """A record."""
+
+    value: bytes
+    timestamp: int
+    offset: int = 7
+
+
 def _assert_answer(decoder: Decoder, value: bytes, record_ms: int) -> None:
+    """The answer is the same among many records and alone, for a new audience and a known one."""
+    _assert_expected(decoder, value, record_ms, among_many=True)
+    _assert_expected(decoder, value, record_ms, among_many=False)
+    _assert_expected(decoder, value, record_ms, among_many=True)
+
+
+def _assert_expected(decoder: Decoder, value: bytes, record_ms: int, *, among_many: bool) -> None:
     """The answer is a change or one of the known verdicts, and that of the second reading."""
     before = dict(decoder.fallbacks)
-    found = decoder.read(value, record_ms)
+    found: Change | Verdict
+    if among_many:
+        record = Seen(value, record_ms)
+        changes, refused = decoder.read_all([record])
+        assert [found_in for _, found_in in refused] == [record] * len(refused)
+        assert len(changes) + len(refused) == 1
+        found = changes[0] if changes else refused[0][0]
+    else:
+        found = decoder.read(value, record_ms)
     expected = oracle.read(value, record_ms)
     counted = [one for one in decoder.fallbacks if decoder.fallbacks[one] != before[one]]
 
@@ -141,7 +164,10 @@ def _put(document: Any, path: tuple[Any, ...], value: Any) -> None:
     """Replace, add or remove one node, if what holds it is of the right kind."""
     for name in path[:-1]:
         document = document[name]
-    if value is ABSENT and (isinstance(document, list) or path[-1] in document):
-        del document[path[-1]]
-    elif isinstance(document, (dict, list)) and value is not ABSENT:
+    fits = isinstance(document, dict if isinstance(path[-1], str) else list)
+    if not fits:
+        return
+    if value is not ABSENT:
         document[path[-1]] = value
+    elif isinstance(document, list) or path[-1] in document:
+        del document[path[-1]]
