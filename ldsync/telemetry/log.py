@@ -9,7 +9,8 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TextIO, TypeAlias, cast
 
@@ -21,6 +22,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from ldsync.telemetry.redaction import Redactor
+from ldsync.telemetry.throttle import Throttle
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 Format: TypeAlias = Literal["auto", "json", "console"]
@@ -33,6 +35,11 @@ _LIBRARIES_AT_DEBUG = {
     "aiohttp": logging.DEBUG,
     "asyncio": logging.DEBUG,
 }
+
+
+LIBRARY_INTERVAL_SECONDS = 10.0
+"""How often a library may say the same thing: of a broker that is away aiokafka does 20 times a
+second, for as long as the outage lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +136,30 @@ def _bridge_libraries(stream: TextIO, threshold: int, steps: Sequence[Processor]
             processors=[ProcessorFormatter.remove_processors_meta, *steps],
         )
     )
+    handler.addFilter(Repetition())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
     for name, at_debug in _LIBRARIES_AT_DEBUG.items():
         quiet = max(threshold, logging.WARNING)
         logging.getLogger(name).setLevel(at_debug if threshold == logging.DEBUG else quiet)
+
+
+class Repetition(logging.Filter):
+    """Lets a library say the same thing, whatever it names in it, once per interval.
+
+    The line then carries how many were held back since the one before. What is the same is told by
+    the message before its arguments are filled in.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._throttle = Throttle(LIBRARY_INTERVAL_SECONDS)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether the record is to be written."""
+        suppressed = self._throttle.allow(f"{record.name} {record.msg}", self._clock())
+        if suppressed:
+            record.msg = f"{record.msg} (and {suppressed} more like this)"
+        return suppressed is not None

@@ -164,6 +164,37 @@ def test_lines_of_libraries_look_like_ours(stream: io.TextIOWrapper) -> None:
     assert set(second) == {"timestamp", "level", "event", "logger"}
 
 
+def test_a_library_that_repeats_itself_is_cut_short(stream: io.TextIOWrapper) -> None:
+    """An outage makes aiokafka say the same of every broker, many times a second."""
+    log.configure("info", "json", stream=stream)
+    library = logging.getLogger("aiokafka.client")
+
+    for node in range(3):
+        library.error("Unable to reach node %s", node)
+    library.error("Unable to update metadata")
+
+    assert [line["event"] for line in _lines(stream)] == [
+        "Unable to reach node 0",
+        "Unable to update metadata",
+    ]
+
+
+def test_what_was_cut_short_is_counted_on_the_next_line() -> None:
+    """Ten seconds later one more line, which says how many there were."""
+    now = 100.0
+    repetition = log.Repetition(clock=lambda: now)
+
+    def says(text: str) -> str | None:
+        record = logging.LogRecord("aiokafka", logging.ERROR, "", 0, text, ("x",), None)
+        return record.getMessage() if repetition.filter(record) else None
+
+    assert [says("no %s"), says("no %s"), says("no %s")] == ["no x", None, None]
+    now += log.LIBRARY_INTERVAL_SECONDS
+    assert says("no %s") == "no x (and 2 more like this)"
+    now += log.LIBRARY_INTERVAL_SECONDS
+    assert says("no %s") == "no x"
+
+
 @pytest.mark.parametrize(
     ("format_", "terminal", "console"),
     [
