@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
 from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
-from ldsync.sync.change import Change
 from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.states import State, move
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
     from ldsync.engage.mapping import Decoder
-    from ldsync.engage.verdict import Verdict
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
     from ldsync.launchdarkly.pacing import Pacing
@@ -154,21 +152,14 @@ class Worker:
         now = time.monotonic()
         first = records[0]
         chunk = account.open_chunk(first.offset, records[-1].offset + 1, first.timestamp)
-        read = self._decoder.read
+        changes, refused = self._decoder.read_all(records)
         add = self._buffer.add
         coalesced = 0
-        verdicts: dict[Verdict, tuple[int, int]] = {}
-        for record in records:
-            found = read(record.value, record.timestamp)
-            if isinstance(found, Change):
-                coalesced += add(found, chunk, now)
-            else:
-                count, offset = verdicts.get(found, (0, record.offset))
-                verdicts[found] = (count + 1, offset)
+        for change in changes:
+            coalesced += add(change, chunk, now)
         chunk.release()
         self._journal.records(account.partition.topic, len(records), coalesced)
-        for verdict, (count, offset) in verdicts.items():
-            self._journal.verdict(verdict, count, account.partition, offset)
+        self._journal.refused(refused, account.partition)
         self._journal.fallbacks(self._decoder.fallbacks)
         deadline = self._buffer.next_deadline()
         if deadline is not None and deadline < self._wakes_at:

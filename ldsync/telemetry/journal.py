@@ -16,8 +16,9 @@ from ldsync.sync.outcomes import STALE, RecordOutcome
 from ldsync.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from ldsync.engage.mapping import Record
     from ldsync.engage.times import Fallback
     from ldsync.engage.verdict import Verdict
     from ldsync.sync.buffer import Batch
@@ -70,6 +71,14 @@ class Journal:
         self.consumed += consumed
         self._metrics.records_consumed[topic].inc(consumed)
         self.ended(RecordOutcome.COALESCED, coalesced)
+
+    def refused(self, refused: Iterable[tuple[Verdict, Record]], partition: Partition) -> None:
+        """Note records of `partition` that change nothing."""
+        offsets: dict[Verdict, list[int]] = {}
+        for verdict, record in refused:
+            offsets.setdefault(verdict, []).append(record.offset)
+        for verdict, found in offsets.items():
+            self.verdict(verdict, len(found), partition, found[0])
 
     def verdict(self, verdict: Verdict, count: int, partition: Partition, offset: int) -> None:
         """Note records that change nothing; `partition` and `offset` are those of the first."""
