@@ -153,10 +153,7 @@ class Worker:
         first = records[0]
         chunk = account.open_chunk(first.offset, records[-1].offset + 1, first.timestamp)
         changes, refused = self._decoder.read_all(records)
-        add = self._buffer.add
-        coalesced = 0
-        for change in changes:
-            coalesced += add(change, chunk, now)
+        coalesced = self._buffer.add(changes, chunk, now)
         chunk.release()
         self._journal.records(account.partition.topic, len(records), coalesced)
         self._journal.refused(refused, account.partition)

@@ -110,40 +110,47 @@ class Buffer:
         )
         return self._over
 
-    def add(self, change: Change, chunk: Chunk, now: float) -> bool:
-        """Take in a change from a record of `chunk`; say whether a record was thereby coalesced.
+    def add(self, changes: Iterable[Change], chunk: Chunk, now: float) -> int:
+        """Take in changes from records of `chunk`; return how many records were thereby coalesced.
 
         The caller holds `chunk` meanwhile. Of two changes of a member the newer version stays; the
         record of the other one is settled with it (R8).
         """
-        target, member, stamp = change
-        lane = self._lanes.get(target.segment)
-        if lane is None:
-            lane = self._lanes[target.segment] = Lane(target.segment)
-        changes = lane.changes
-        known = changes.get(member)
-        if known is not None:
-            # What `supersedes` says, without the call: this runs for every event.
-            if stamp >= known or stamp[:-1] == known[:-1]:
-                changes[member] = stamp
-            lane.pages[-1].hold(chunk)
-            return True
-        size = size_of(member)
-        single = not target.batch_events
-        page = lane.open_page
-        if page is None or single or page.size + size > self._limits.max_bytes:
-            page = lane.open(now, single=single)
-            self._after(lane, now)
-        page.hold(chunk)
-        changes[member] = stamp
-        page.count += 1
-        page.size += size
-        self.changes += 1
-        self._text += size
-        if single or page.count >= self._limits.max_size:
-            lane.close()
-            self._after(lane, now)
-        return False
+        lanes = self._lanes
+        max_size, max_bytes = self._limits.max_size, self._limits.max_bytes
+        coalesced = added = text = 0
+        for target, member, stamp in changes:
+            segment = target.segment
+            lane = lanes.get(segment)
+            if lane is None:
+                lane = lanes[segment] = Lane(segment)
+            waiting = lane.changes
+            known = waiting.get(member)
+            if known is not None:
+                # What `supersedes` says, without the call: this runs for every event.
+                if stamp >= known or stamp[:-1] == known[:-1]:
+                    waiting[member] = stamp
+                lane.pages[-1].hold(chunk)
+                coalesced += 1
+                continue
+            size = len(member) if member.isascii() else size_of(member)
+            page = lane.open_page
+            if page is None or page.size + size > max_bytes or not target.batch_events:
+                page = lane.open(now, single=not target.batch_events)
+                self._after(lane, now)
+            if page.chunk is not chunk:
+                page.hold(chunk)
+            waiting[member] = stamp
+            page.count += 1
+            page.size += size
+            added += 1
+            text += size
+            if page.count >= max_size or page.single:
+                lane.close()
+                self._after(lane, now)
+        self.changes += added
+        self._text += text
+        return coalesced
 
     def next_deadline(self) -> float | None:
         """Return when the next batch is due (monotonic seconds), None while nothing waits."""

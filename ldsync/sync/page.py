@@ -23,13 +23,14 @@ class Page:
     `count` members and `size` bytes of them; `opened_at` is when the first came and `held_until`
     the time before which none of them may be written (both monotonic seconds); `single` says that
     it takes one change only, to be sent alone, and `full` that it was closed because no more fits.
-    `arrivals` are pairs of a record time (epoch milliseconds) and how many changes came before it.
+    `arrivals` are pairs of a record time (epoch milliseconds) and how many changes came before it;
+    `chunk` is the one that the last of them came from.
     """
 
     __slots__ = (
-        "_chunk",
         "_holds",
         "arrivals",
+        "chunk",
         "count",
         "full",
         "held_until",
@@ -50,13 +51,13 @@ class Page:
         self.size = 0
         self.arrivals: list[tuple[int, int]] = []
         self._holds: dict[Account, Chunk] = {}
-        self._chunk: Chunk | None = None
+        self.chunk: Chunk | None = None
 
     def hold(self, chunk: Chunk) -> None:
         """Hold what a change from `chunk` needs; a second one of the same chunk costs nothing."""
-        if chunk is self._chunk:
+        if chunk is self.chunk:
             return
-        self._chunk = chunk
+        self.chunk = chunk
         if self.arrivals and self.arrivals[-1][1] == self.count:
             # Nothing came with the one before. Members that change again and again while their
             # segment waits must not make this list grow (P3).

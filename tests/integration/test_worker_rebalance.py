@@ -3,13 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import pytest
 from structlog.testing import capture_logs
 
 from ldsync.demo.broker import Api, EmbeddedBroker, leader_syncs_last
 from ldsync.demo.simulator import Fault
+from ldsync.engage.mapping import Record
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.sync.states import State
 from tests.support.worker_rig import Hand, Rig, events_of, patches, people, rigged
@@ -196,20 +197,20 @@ async def test_records_polled_before_a_revocation_do_not_enter_the_next_epoch(
     rig.sim.faults.add(DOWN)
     hand = rig.work(drain=0.1)
     await hand.until_assigned(2)
-    read = hand.parts.decoder.read
+    read = hand.parts.decoder.read_all
 
-    def slowly(value: bytes | None, record_ms: int) -> object:
+    def slowly(records: Iterable[Record]) -> object:
         end = time.perf_counter() + 0.004
         while time.perf_counter() < end:
             pass
-        return read(value, record_ms)
+        return read(records)
 
-    monkeypatch.setattr(hand.parts.decoder, "read", slowly)
+    monkeypatch.setattr(hand.parts.decoder, "read_all", slowly)
     await rig.enter(*people(300), partition=0)
     await hand.until(lambda: hand.parts.journal.consumed, "the first of them is taken in")
     rig.broker.fail(Api.HEARTBEAT, REBALANCING)
     await hand.until(lambda: hand.outcomes.get("abandoned"), "the epoch has ended")
-    monkeypatch.setattr(hand.parts.decoder, "read", read)
+    monkeypatch.setattr(hand.parts.decoder, "read_all", read)
     abandoned = hand.outcomes["abandoned"]
     assert 1 <= abandoned < 300
     rig.sim.faults.clear()

@@ -130,7 +130,7 @@ class BufferMachine(RuleBasedStateMachine):
         chunk = self.account.open_chunk(self.offset, self.offset + 1, 0)
         self.offset += 1
         text = stamp(version, sign)
-        coalesced = self.buffer.add(Change(target, member, text), chunk, self.now)
+        coalesced = self.buffer.add([Change(target, member, text)], chunk, self.now)
         row = self.rows[target.segment]
         assert coalesced == row.add(member, text, self.now, single=not target.batch_events)
         chunk.release()

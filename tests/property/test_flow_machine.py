@@ -160,10 +160,10 @@ class Flow(RuleBasedStateMachine):
         for record in records:
             if record.target is not None:
                 change = Change(record.target, record.member, record.stamp)
-                coalesced = self.buffer.add(change, chunk, self.now)
+                coalesced = self.buffer.add([change], chunk, self.now)
                 self.counts["added"] += 1
                 self.counts["coalesced"] += coalesced
-                self._note_waiting(record, coalesced=coalesced)
+                self._note_waiting(record, coalesced=coalesced == 1)
         chunk.release()
         self.position[place] = start + len(records)
 
