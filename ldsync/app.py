@@ -20,7 +20,7 @@ from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment, probe
-from ldsync.launchdarkly.outcome import Patience
+from ldsync.launchdarkly.outcome import REJECTED, Patience, RetryReason
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.writers.standard import StandardWriter
@@ -82,7 +82,7 @@ async def _serve(settings: Settings) -> int:
             await app.worker.run()
     except AdminError as error:
         log.error("admin.unavailable", detail=str(error))  # noqa: TRY400 - no fault of the program
-        return UNAVAILABLE
+        return MISCONFIGURED
     except SourceUnavailable as error:
         log.error("kafka.unavailable", detail=str(error))  # noqa: TRY400
         return UNAVAILABLE
@@ -113,7 +113,8 @@ class _App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         rng = random.Random()
-        metrics = self._metrics = Metrics()
+        metrics = Metrics()
+        _begin_at_zero(metrics)
         journal = Journal(metrics)
         pacing = Pacing(budget_share=settings.launchdarkly.budget_share, rng=rng)
         self._client = _client(settings, pacing, metrics)
@@ -206,6 +207,13 @@ class _App:
             await asyncio.sleep(backoff.delay(attempt, rng, problem.after))
         self._report.environment_problem = ""
         log.info("environment.resolved", environment=str(self._environment))
+
+
+def _begin_at_zero(metrics: Metrics) -> None:
+    """Show what can go wrong before it does: of a series that begins at 1 no increase is seen."""
+    for reason in RetryReason:
+        metrics.retries[reason.value].inc(0)
+    metrics.rejected_changes[REJECTED].inc(0)
 
 
 def _keep_freed_memory() -> None:

@@ -82,6 +82,7 @@ class Report:
         parts, worker = self._parts, self._worker
         buffer, journal = parts.buffer, parts.journal
         now = time.monotonic()
+        gate = max(0.0, parts.pacing.open_at - now)
         loads = {lane.segment.key: (len(lane.changes), lane.in_flight) for lane in buffer.lanes()}
         return {
             "version": ldsync.__version__,
@@ -102,7 +103,8 @@ class Report:
                 "project": self._environment.project_key,
                 "environment": self._environment.environment_key,
                 "problem": self.environment_problem,
-                "gate_open_in_seconds": round(max(0.0, parts.pacing.open_at - now), 3),
+                "gate_open_in_seconds": round(gate, 3),
+                "gate_reason": parts.pacing.reason if gate else "",
             },
             "segments": journal.segments(loads),
         }

@@ -20,7 +20,7 @@ from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.states import State, move
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from aiokafka import ConsumerRecord
 
@@ -215,9 +215,9 @@ class Worker:
             self._put_off(batch, outcome, seconds)
             return
         if self._buffer.is_current(batch):
-            rejected = 0
+            rejected: Collection[str] = ()
             if isinstance(outcome, Rejected):
-                rejected = len(outcome.members)
+                rejected = outcome.members
                 self._journal.rejected(batch, outcome.reason, outcome.members)
             self._journal.delivered(batch, stale=stale, rejected=rejected, seconds=seconds)
         self._schedule.succeeded(batch.segment)

@@ -39,7 +39,7 @@ PARTITION_BYTES = 5 * 1024 * 1024
 
 _INSTALL = (
     "The embedded Kafka broker needs the confluent-kafka package, which is not installed. "
-    'Install it with: pip install "ldsync[demo]"'
+    'Install it with: pip install ".[demo]"'
 )
 
 _RD_KAFKA_PRODUCER = 0
@@ -260,7 +260,7 @@ def _load() -> ctypes.CDLL:
     if not candidates:
         raise BrokerUnavailable(
             f"No librdkafka beside {package}: confluent-kafka was not installed from its wheel. "
-            'Install the wheel with: pip install --only-binary confluent-kafka "ldsync[demo]"'
+            'Install the wheel with: pip install --only-binary confluent-kafka ".[demo]"'
         )
     lib = ctypes.CDLL(str(candidates[0]))
     for name, (result, arguments) in _SIGNATURES.items():

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 #: LaunchDarkly wraps the one 403 that is about the segment, not about the token, in these words.
 APPROVAL_REQUIRED_MESSAGE = "approval is required"
@@ -24,7 +25,7 @@ class Patience(StrEnum):
     """How soon to try again.
 
     `TRANSIENT`: it passes by itself; full jitter from `retry.initial_seconds` to
-    `retry.max_seconds`. `OPERATOR`: someone has to act; 30 s, doubling to 1 h.
+    `retry.max_seconds`. `OPERATOR`: someone has to act; 15 to 30 s, doubling, at most 1 h.
     """
 
     TRANSIENT = "transient"
@@ -47,6 +48,10 @@ class RetryReason(StrEnum):
     SEGMENT_FULL = "segment_full"
     BAD_REQUEST = "bad_request"
     UNEXPECTED = "unexpected"
+
+
+REJECTED: Final = "bad_request"
+"""Why members are rejected: the one reason there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +198,9 @@ _TABLE = (
         Ruling(
             Verdict.WAIT,
             RetryReason.FORBIDDEN,
-            Scope.EVERYTHING,
-            Patience.OPERATOR,
-            "The token's role must allow createSegment and updateIncluded",
+            # Roles may name single segments: what is forbidden for one says nothing of the others.
+            patience=Patience.OPERATOR,
+            advice="The token's role must allow createSegment and updateIncluded",
         ),
     ),
     _Row(

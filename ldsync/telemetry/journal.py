@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from ldsync.engage.times import to_epoch_seconds
-from ldsync.sync.change import IN
+from ldsync.sync.change import IN, includes
 from ldsync.sync.outcomes import STALE, RecordOutcome
 from ldsync.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from ldsync.engage.mapping import Record
     from ldsync.engage.times import Fallback
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ldsync.sync.ledger import Partition
     from ldsync.telemetry.metrics import Metrics
 
+_RETRY_INTERVAL_SECONDS: Final = 1.0
 _MOST_SEGMENTS: Final = 10_000
 _SHOWN_SEGMENTS: Final = 200
 _SHOWN_MEMBERS: Final = 5
@@ -62,6 +63,7 @@ class Journal:
         self._metrics = metrics
         self._log = structlog.get_logger()
         self._throttle = Throttle()
+        self._retries = Throttle(_RETRY_INTERVAL_SECONDS)
         self._fortunes: dict[str, _Fortune] = {}
         self.consumed = 0
         self.outcomes: Counter[tuple[str, str]] = Counter()
@@ -116,16 +118,18 @@ class Journal:
             self._metrics.batches_closed[batch.trigger].inc()
             self._metrics.batch_size.observe(len(batch.changes))
 
-    def delivered(self, batch: Batch, *, stale: int, rejected: int, seconds: float) -> None:
-        """Note that LaunchDarkly accepted a batch, but for `rejected` members of it.
+    def delivered(
+        self, batch: Batch, *, stale: int, rejected: Collection[str], seconds: float
+    ) -> None:
+        """Note that LaunchDarkly accepted a batch, but for the members that were `rejected`.
 
         `stale` of its changes were replaced by newer ones that had been known (R6).
         """
         now = time.time()
-        size = len(batch.changes)
-        adds = _adds(batch)
-        stale = min(stale, size - rejected)
-        self.ended(RecordOutcome.DELIVERED, size - stale - rejected)
+        size = len(batch.changes) - len(rejected)
+        adds = _adds(batch) - sum(includes(batch.changes[member]) for member in rejected)
+        stale = min(stale, size)
+        self.ended(RecordOutcome.DELIVERED, size - stale)
         self.ended(RecordOutcome.SKIPPED, stale, STALE)
         self._attempt("rejected" if rejected else "delivered", seconds)
         self._metrics.members_delivered["include"].inc(adds)
@@ -147,7 +151,7 @@ class Journal:
             trigger=batch.trigger.value,
             adds=adds,
             removes=size - adds,
-            rejected=rejected,
+            rejected=len(rejected),
             attempts=batch.attempt,
             seconds=round(seconds, 4),
             oldest_event_age=None if age is None else round(age, 3),
@@ -182,6 +186,10 @@ class Journal:
         fortune = self._fortune(batch.segment)
         fortune.last_error = detail
         fortune.attempts = batch.attempt
+        # In an outage every segment says the same; what needs a person is never held back.
+        suppressed = 0 if lasting else self._retries.allow(reason, time.monotonic())
+        if suppressed is None:
+            return
         self._log.log(
             40 if lasting else 30,
             "batch.retry",
@@ -192,6 +200,7 @@ class Journal:
             attempts=batch.attempt,
             wait_seconds=round(wait, 3),
             seconds=round(seconds, 4),
+            suppressed=suppressed,
         )
 
     def epoch_ended(self, abandoned: int) -> None:

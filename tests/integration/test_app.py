@@ -136,10 +136,10 @@ async def test_a_signal_while_brokers_are_waited_for_ends_it_at_once(launch: Lau
     assert await process.exit_code(limit=5.0) == 0
 
 
-async def test_an_admin_port_that_is_taken_ends_it_with_69(launch: Launch, sim: Simulator) -> None:
+async def test_an_admin_port_that_is_taken_ends_it_with_78(launch: Launch, sim: Simulator) -> None:
     """Before anything is consumed, with the setting to change."""
     process = launch({"admin": {"port": int(sim.url.rpartition(":")[2])}})
-    assert await process.exit_code() == 69
+    assert await process.exit_code() == 78
     (line,) = _lines(process, "admin.unavailable")
     assert "admin.port" in line["detail"]
 

@@ -206,5 +206,5 @@ def test_without_confluent_kafka_the_message_says_what_to_install(
 ) -> None:
     """The extra is optional, so its absence is expected and explained."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BrokerUnavailable, match=r'pip install "ldsync\[demo\]"'):
+    with pytest.raises(BrokerUnavailable, match=r'pip install "\.\[demo\]"'):
         EmbeddedBroker().start()

@@ -154,6 +154,7 @@ async def test_the_status_says_what_an_operator_may_want_to_know(rig: Rig) -> No
         "environment": "e",
         "problem": "",
         "gate_open_in_seconds": 0.0,
+        "gate_reason": "",
     }
     (segment,) = status["segments"]
     assert segment["last_success_at"] == pytest.approx(time.time(), abs=30)
@@ -171,11 +172,12 @@ async def test_the_status_says_what_an_operator_may_want_to_know(rig: Rig) -> No
 
 
 async def test_the_status_shows_a_closed_gate(rig: Rig) -> None:
-    """And for how long."""
+    """And for how long, and why."""
     hand = rig.work()
     hand.parts.pacing.close_until(time.monotonic() + 50.0, "a test")
-    shown = hand.report.status()["launchdarkly"]["gate_open_in_seconds"]
-    assert shown == pytest.approx(50.0, abs=1.0)
+    shown = hand.report.status()["launchdarkly"]
+    assert shown["gate_open_in_seconds"] == pytest.approx(50.0, abs=1.0)
+    assert shown["gate_reason"] == "a test"
 
 
 async def test_gauges_show_the_moment_of_the_scrape(rig: Rig) -> None:

@@ -212,7 +212,7 @@ async def test_a_wrong_environment_makes_everything_wait() -> None:
     ("fault", "expected"),
     [
         pytest.param({"status": 401}, "unauthorized everything operator", id="401"),
-        pytest.param({"status": 403}, "forbidden everything operator", id="403"),
+        pytest.param({"status": 403}, "forbidden segment operator", id="403"),
         pytest.param(
             {"status": 403, "message": "approval is required"},
             "approval_required segment operator",

@@ -119,9 +119,10 @@ async def test_writes_of_one_segment_never_overlap_under_faults(rig: Rig) -> Non
     assert len(patches(rig.sim)) >= 12
 
 
-async def test_a_failing_segment_does_not_stop_others(rig: Rig) -> None:
-    """P5: one segment fails for as long as it likes; a hundred others do not notice."""
-    rig.sim.faults.add(Fault(route="patch_segment", segment="bad", status=503))
+@pytest.mark.parametrize("status", [503, 403])
+async def test_a_failing_segment_does_not_stop_others(rig: Rig, status: int) -> None:
+    """P5: one segment fails, or is forbidden, for ever; a hundred others do not notice."""
+    rig.sim.faults.add(Fault(route="patch_segment", segment="bad", status=status))
     hand = rig.work(max_in_flight=2)
     await rig.enter("a", audience="bad")
     audiences = [f"good_{number}" for number in range(100)]

@@ -69,7 +69,8 @@ def sample(journal: Journal, name: str, **labels: str) -> float:
 
 def deliver(journal: Journal, given: Batch, *, stale: int = 0, rejected: int = 0) -> None:
     """Note a delivery."""
-    journal.delivered(given, stale=stale, rejected=rejected, seconds=0.1)
+    refused = list(given.changes)[:rejected]
+    journal.delivered(given, stale=stale, rejected=refused, seconds=0.1)
 
 
 def fail(journal: Journal, given: Batch, *, lasting: bool = False) -> None:
@@ -114,8 +115,11 @@ def test_a_delivery_gives_every_record_one_outcome(
     deliver(journal, batch(ins, outs), stale=stale, rejected=rejected)
     assert journal.outcomes == outcomes
     assert sum(outcomes.values()) == ins + outs - rejected
-    assert sample(journal, "ldsync_members_delivered_total", action="include") == ins
-    assert sample(journal, "ldsync_members_delivered_total", action="exclude") == outs
+    refused_ins = min(rejected, ins)  # a batch names those who join first
+    included = sample(journal, "ldsync_members_delivered_total", action="include")
+    excluded = sample(journal, "ldsync_members_delivered_total", action="exclude")
+    assert included == ins - refused_ins
+    assert excluded == outs - (rejected - refused_ins)
 
 
 def test_a_delivery_is_one_line(journal: Journal, logs: list[Any]) -> None:
@@ -225,6 +229,19 @@ def test_a_failed_attempt_is_logged_by_its_weight(
     (line,) = logs
     assert (line["log_level"], line["event"], line["attempts"]) == (level, "batch.retry", 4)
     assert sample(journal, "ldsync_retries_total", reason="server_error") == 1
+
+
+def test_an_outage_is_logged_once_a_second_and_what_needs_a_person_every_time(
+    journal: Journal, logs: list[Any]
+) -> None:
+    """A thousand segments that fail alike are one piece of news; all of them are counted."""
+    for _ in range(3):
+        fail(journal, batch())
+    assert len(logs) == 1
+    assert sample(journal, "ldsync_retries_total", reason="server_error") == 3
+    for _ in range(2):
+        fail(journal, batch(), lasting=True)
+    assert [line["log_level"] for line in logs] == ["warning", "error", "error"]
 
 
 def test_a_segment_waits_from_a_failure_until_a_success(journal: Journal) -> None:

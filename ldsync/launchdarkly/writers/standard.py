@@ -17,6 +17,7 @@ import orjson
 from ldsync.launchdarkly.client import SEMANTIC_PATCH, LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment
 from ldsync.launchdarkly.outcome import (
+    REJECTED,
     Delivered,
     Outcome,
     Patience,
@@ -168,7 +169,7 @@ class _Delivery:
             return next(iter(self._refused.values())).retry(self._doing)
         if self._refused:
             messages = {member: reply.message for member, reply in self._refused.items()}
-            return Rejected("bad_request", messages)
+            return Rejected(REJECTED, messages)
         return Delivered()
 
     async def _narrow(self, group: list[Change], refusal: Reply) -> None:
