@@ -8,9 +8,10 @@ every reply is shown to it.
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import quote
 
 import aiohttp
@@ -139,7 +140,7 @@ class LaunchDarklyClient:
     ) -> Answer:
         """Send and read; say of trouble whether the request may have arrived nevertheless."""
         headers = self._headers if body is None else {**self._headers, "Content-Type": content_type}
-        started = time.monotonic()
+        sent = _Sent(time.monotonic())
         try:
             async with self._opened().request(
                 method,
@@ -147,6 +148,7 @@ class LaunchDarklyClient:
                 data=body,
                 headers=headers,
                 allow_redirects=False,  # the token is for this host alone
+                trace_request_ctx=sent,
             ) as response:
                 after = self._observe(response, f"{method} {route}")
                 raw = await _read(response)
@@ -156,15 +158,15 @@ class LaunchDarklyClient:
             return NoAnswer(Silence.CONNECTION, _words(error))
         except TimeoutError:
             detail = f"none within {self._timeout.total:g} s"
-            return NoAnswer(Silence.TIMEOUT, detail, ambiguous_since=started)
+            return NoAnswer(Silence.TIMEOUT, detail, ambiguous_since=sent.at)
         except (aiohttp.ClientError, OSError) as error:
-            return NoAnswer(Silence.CONNECTION, _words(error), ambiguous_since=started)
+            return NoAnswer(Silence.CONNECTION, _words(error), ambiguous_since=sent.at)
         return read_reply(
             response.status,
             raw,
             content_type=response.headers.get("Content-Type", ""),
             secret=self._token,
-            started=started,
+            started=sent.at,
             after=after,
         )
 
@@ -192,13 +194,29 @@ class LaunchDarklyClient:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_note_sent)
+            trace.on_request_chunk_sent.append(_note_sent)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._max_in_flight),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 read_bufsize=_READ_BUFFER,
+                trace_configs=[trace],
             )
         return self._session
+
+
+@dataclass(slots=True)
+class _Sent:
+    """When the last part of a request was sent; until then, when it began (monotonic seconds)."""
+
+    at: float
+
+
+async def _note_sent(_session: object, context: Any, _part: object) -> None:
+    """For aiohttp: connecting may have taken a while, and what counts is what LaunchDarkly has."""
+    context.trace_request_ctx.at = time.monotonic()
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

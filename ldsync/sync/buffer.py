@@ -269,7 +269,11 @@ class Buffer:
     def oldest_ms(self) -> int | None:
         """Return the record time, in epoch milliseconds, of the oldest change, None when empty."""
         return min(
-            (lane.pages[0].arrivals[0][0] for lane in self._lanes.values() if lane.pages),
+            (
+                record_ms
+                for lane in self._lanes.values()
+                if lane.pages and (record_ms := lane.pages[0].arrivals[0][0]) >= 0
+            ),
             default=None,
         )
 

@@ -208,7 +208,8 @@ class Lane:
         part.share_holds(page)
         page.count -= part.count
         page.size -= part.size
-        page.arrivals = part.arrivals = page.arrivals[:1]
+        page.arrivals = page.arrivals[:1]
+        part.arrivals = page.arrivals[:]  # its own: the page still takes in records
         self.pages.insert(self.pages.index(page), part)
         return part
 

@@ -197,6 +197,8 @@ class RealKafka:
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
             "offsets.topic.num.partitions": "1",
+            # The judge reads every commit: the newest one of a key must not have erased the others.
+            "log.cleaner.min.compaction.lag.ms": "86400000",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
             "auto.create.topics.enable": "false",

@@ -348,3 +348,16 @@ def test_taking_from_the_front_keeps_the_rest_in_order(batches: int) -> None:
         assert keys(batch) == names[start : start + 3]
         intake.buffer.settle(batch, 0.0)
     assert intake.buffer.empty
+
+
+def test_what_is_taken_in_part_keeps_its_own_arrivals() -> None:
+    """Records that come later are not the ones that a batch in flight waited for."""
+    intake, vip = Intake(Limits(max_size=8)), target()
+    intake.add(vip, "a", record_ms=1_000)
+    intake.buffer.give_back(intake.take(2.0), 2.0, not_before=2.0, blocked_until=50.0)
+    intake.add(vip, "b", now=2.0, record_ms=2_000)
+    intake.buffer.give_back(intake.take(4.0), 4.0, not_before=4.0)
+    batch = intake.take(4.0)
+    intake.add(vip, "c", now=4.0, record_ms=9_000)
+    assert sum(count for _, count in batch.waits()) == len(batch.changes)
+    assert all(record_ms < 9_000 for record_ms, _ in batch.waits())
