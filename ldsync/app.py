@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 import ldsync
-from ldsync.engage.mapping import Decoder, Mapping
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
@@ -22,6 +21,7 @@ from ldsync.launchdarkly.environment import Environment, probe
 from ldsync.launchdarkly.outcome import Patience
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.writers.standard import StandardWriter
+from ldsync.mappings import decoder_of
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
@@ -107,7 +107,7 @@ class _App:
         versions = MemoryVersions(settings.ordering.max_entries, time.monotonic())
         ledger = Ledger()
         parts = Parts(
-            decoder=Decoder(Mapping(segment_key=settings.naming.segment_key)),
+            decoder=decoder_of(settings),
             buffer=buffer,
             ledger=ledger,
             versions=versions,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from ldsync.engage.decoder import Decoder, Several
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.launchdarkly.outcome import Delivered, Outcome, Patience, Rejected, Retry, Scope
 from ldsync.sync.change import Change
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from aiokafka import ConsumerRecord
 
-    from ldsync.engage.mapping import Decoder
     from ldsync.engage.verdict import Verdict
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
@@ -165,17 +165,26 @@ class Worker:
         chunk = account.open_chunk(first.offset, records[-1].offset + 1, first.timestamp)
         read = self._decoder.read
         add = self._buffer.add
-        coalesced = 0
+        coalesced = more = 0
         verdicts: dict[Verdict, tuple[int, int]] = {}
         for record in records:
             found = read(record.value, record.timestamp)
             if isinstance(found, Change):
                 coalesced += add(found, chunk, now)
+            elif isinstance(found, Several):
+                # Each change of the record is accounted for like a record of its own, and so is
+                # what is invalid in it.
+                coalesced += sum(add(change, chunk, now) for change in found.changes)
+                more += len(found.changes) - 1
+                if found.worst is not None:
+                    more += 1
+                    count, offset = verdicts.get(found.worst, (0, record.offset))
+                    verdicts[found.worst] = (count + 1, offset)
             else:
                 count, offset = verdicts.get(found, (0, record.offset))
                 verdicts[found] = (count + 1, offset)
         chunk.release()
-        self._journal.records(account.partition.topic, len(records), coalesced)
+        self._journal.records(account.partition.topic, len(records) + more, coalesced)
         for verdict, (count, offset) in verdicts.items():
             self._journal.verdict(verdict, count, account.partition, offset)
         self._journal.fallbacks(self._decoder.fallbacks)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from ldsync.engage.mapping import Decoder, Mapping
+from ldsync.engage.decoder import Decoder, Several
+from ldsync.engage.mapping import Mapping
 from ldsync.sync.change import Change, includes
 from tests.support.engage_events import RECORD_MS, cases, encode
 
@@ -36,6 +37,7 @@ def test_cases_do_not_influence_each_other() -> None:
 
 def _result(name: str, decoder: Decoder) -> dict[str, Any]:
     found = decoder.read(encode(EVENTS[name]), RECORD_MS)
+    assert not isinstance(found, Several)
     if not isinstance(found, Change):
         return {"id": name, "outcome": found.outcome.value, "reason": found.reason}
     segment = found.target.segment
