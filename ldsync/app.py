@@ -20,6 +20,7 @@ from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment, probe
 from ldsync.launchdarkly.outcome import Patience
 from ldsync.launchdarkly.pacing import Pacing
+from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.mappings import decoder_of
 from ldsync.report import Report
@@ -27,12 +28,13 @@ from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget, Limits
+from ldsync.sync.policy import Policy
 from ldsync.telemetry import log as logging
 from ldsync.telemetry.http import AdminError, AdminServer
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
-from ldsync.worker import Parts, Policy, Worker
+from ldsync.worker import Parts, Worker
 
 if TYPE_CHECKING:
     from ldsync.config import Settings
@@ -80,14 +82,22 @@ async def _serve(settings: Settings) -> int:
     except SourceMisconfigured as error:
         log.error("kafka.misconfigured", detail=str(error))  # noqa: TRY400
         return MISCONFIGURED
-    except Exception:
+    except Exception as error:
         log.exception(
             "ldsync.crashed",
+            detail=str(_cause(error)),
             advice="nothing is lost: what is not committed is consumed again after the start",
         )
         return CRASHED
     log.info("ldsync.stopped")
     return OK
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the first error in a group of them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class _App:
@@ -113,9 +123,9 @@ class _App:
             versions=versions,
             writer=_writer(settings, self._client, metrics, rng),
             pacing=pacing,
+            schedule=_schedule(settings, pacing, rng),
             journal=journal,
             metrics=metrics,
-            rng=rng,
         )
         self.worker = Worker(
             parts,
@@ -140,7 +150,7 @@ class _App:
             loop.add_signal_handler(number, self._stop, number)
         await self._admin.start()
         structlog.get_logger().info("admin.listening", url=self._admin.url)
-        self._probing = asyncio.create_task(self._find_environment())
+        self._probing = asyncio.create_task(self._probe())
         # What exists by now stays: the collector need not walk it again, nor run so often.
         gc.collect()
         gc.freeze()
@@ -149,12 +159,14 @@ class _App:
 
     async def __aexit__(self, *_exception: object) -> None:
         """Close what was opened, whatever happened."""
-        if self._probing is not None:
-            self._probing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._probing
-        await self._client.close()
-        await self._admin.stop()
+        try:
+            if self._probing is not None:
+                self._probing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._probing
+        finally:
+            await self._client.close()
+            await self._admin.stop()
 
     def _stop(self, number: int) -> None:
         """Drain at the first signal; at the second go at once, as the shell's convention says."""
@@ -163,6 +175,14 @@ class _App:
         self._report.stopping = True
         structlog.get_logger().info("ldsync.stopping", signal=signal.Signals(number).name)
         self.worker.stop()
+
+    async def _probe(self) -> None:
+        """Find the environment; if that fails by a defect, end the process instead of hanging."""
+        try:
+            await self._find_environment()
+        except Exception:
+            self.worker.stop()  # and `__aexit__` raises it
+            raise
 
     async def _find_environment(self) -> None:
         """Look the environment up until it is there: readiness waits for it, nothing else does."""
@@ -221,6 +241,15 @@ def _budget(settings: Settings) -> Budget:
     return Budget(section.max_changes, section.max_bytes, section.resume_ratio)
 
 
+def _schedule(settings: Settings, pacing: Pacing, rng: random.Random) -> Schedule:
+    return Schedule(
+        Backoff(settings.retry.initial_seconds, settings.retry.max_seconds),
+        Backoff(_OPERATOR_FIRST_SECONDS, _OPERATOR_LONGEST_SECONDS, _OPERATOR_FLOOR),
+        pacing,
+        rng,
+    )
+
+
 def _policy(settings: Settings) -> Policy:
     return Policy(
         max_in_flight=settings.launchdarkly.max_in_flight,
@@ -228,6 +257,4 @@ def _policy(settings: Settings) -> Policy:
         commit_interval_seconds=settings.kafka.commit_interval_seconds,
         drain_seconds=settings.shutdown.drain_seconds,
         commit_seconds=settings.shutdown.commit_seconds,
-        transient=Backoff(settings.retry.initial_seconds, settings.retry.max_seconds),
-        operator=Backoff(_OPERATOR_FIRST_SECONDS, _OPERATOR_LONGEST_SECONDS, _OPERATOR_FLOOR),
     )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _STALLED_SECONDS: Final = {"ingest": 60.0, "flush": 30.0, "commit": 120.0}
 """How long each loop may take to go round before the process counts as stuck.
 
-Ingest waits for brokers and commit for the answer to a commit, so they get longer.
+Ingest waits for brokers and commit for the answer to a commit, so they get longer; commit also for
+its interval.
 """
 
 
@@ -59,8 +60,11 @@ class Report:
     def health(self) -> Health:
         """Say whether the loops turn, and whether the process is ready to be counted on."""
         now = time.monotonic()
+        turns = self._worker.turns
+        interval = {"commit": self._worker.policy.commit_interval_seconds}
+        # Loops begin when Kafka was reached, which may take as long as the operator allows.
         checks = tuple(
-            Check(name, now - self._worker.turns.get(name, self._started), limit)
+            Check(name, now - turns.get(name, now), limit + interval.get(name, 0.0))
             for name, limit in _STALLED_SECONDS.items()
         )
         reasons = []
@@ -112,7 +116,7 @@ class Report:
                 "partition": place.number,
                 "position": positions.get(place),
                 "committable": committable.get(place),
-                "lag": self._worker.lags.get(place),
+                "lag": self._worker.offsets.lags.get(place),
             }
             for place in sorted(self._worker.source.assigned)
         ]

@@ -10,31 +10,30 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
-from ldsync.engage.decoder import Decoder, Several
+from ldsync.engage.decoder import in_order
 from ldsync.kafka.commits import CommitOutcome
-from ldsync.launchdarkly.outcome import Delivered, Outcome, Patience, Rejected, Retry, Scope
-from ldsync.sync.change import Change
+from ldsync.kafka.offsets import Offsets
+from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
 from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.states import State, move
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Sequence
 
     from aiokafka import ConsumerRecord
 
-    from ldsync.engage.verdict import Verdict
+    from ldsync.engage.decoder import Decoder
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
     from ldsync.launchdarkly.pacing import Pacing
+    from ldsync.launchdarkly.schedule import Schedule
     from ldsync.launchdarkly.writers.standard import StandardWriter
-    from ldsync.sync.backoff import Backoff
     from ldsync.sync.buffer import Batch, Buffer
     from ldsync.sync.ledger import Account, Ledger, Partition
+    from ldsync.sync.policy import Policy
     from ldsync.telemetry.journal import Journal
     from ldsync.telemetry.metrics import Metrics
     from ldsync.versions.memory import MemoryVersions
@@ -47,23 +46,6 @@ _LONGEST_SLEEP: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """How long things may take (seconds) and how much may go on at a time.
-
-    `transient` and `operator` schedule the attempts after failures that pass by themselves and
-    after those that a person has to end.
-    """
-
-    max_in_flight: int
-    settle_seconds: float
-    commit_interval_seconds: float
-    drain_seconds: float
-    commit_seconds: float
-    transient: Backoff
-    operator: Backoff
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """What the worker works with."""
 
@@ -73,46 +55,42 @@ class Parts:
     versions: MemoryVersions
     writer: StandardWriter
     pacing: Pacing
+    schedule: Schedule
     journal: Journal
     metrics: Metrics
-    rng: random.Random
 
 
 class Worker:
     """Moves membership from Kafka to LaunchDarkly until it is told to stop.
 
     `state` is what it is doing; `turns` says when each of its loops last went round (monotonic
-    seconds), for liveness; `lags` is how many records each partition was behind at the last commit.
+    seconds), for liveness.
     """
 
     def __init__(
         self, parts: Parts, policy: Policy, open_source: Callable[[Listener], Source]
     ) -> None:
         """Prepare; `open_source` makes the source that reports assignments to this worker."""
-        self._policy = policy
+        self.policy = policy
         self._decoder = parts.decoder
         self._buffer = parts.buffer
         self._ledger = parts.ledger
         self._versions = parts.versions
         self._writer = parts.writer
         self._pacing = parts.pacing
+        self._schedule = parts.schedule
         self._journal = parts.journal
         self._metrics = parts.metrics
-        self._rng = parts.rng
-        self._log = structlog.get_logger()
         self.source = open_source(self)
+        self.offsets = Offsets(self.source, parts.ledger, parts.metrics)
         self._writes: set[asyncio.Task[None]] = set()
         self._tasks = asyncio.TaskGroup()
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
         self._landed = asyncio.Event()
         self._wakes_at = 0.0
-        self._committed: dict[Partition, int] = {}
-        self._revoking = False
-        self._outages = 0
         self.state = State.STARTING
         self.turns: dict[str, float] = {}
-        self.lags: dict[Partition, int] = {}
         self._enter(State.STARTING)
 
     async def run(self) -> None:
@@ -122,20 +100,32 @@ class Worker:
         group with whatever ended a task otherwise.
         """
         self._enter(State.JOINING)
-        await self.source.start()
         try:
-            async with self._tasks:
-                loops = [
-                    self._tasks.create_task(loop)
-                    for loop in (self._ingest(), self._flush(), self._commit())
-                ]
-                await self._stop.wait()
-                await self._drain()
-                for task in (*loops, *self._writes):
-                    task.cancel()
+            if await self._join():
+                async with self._tasks:
+                    loops = [
+                        self._tasks.create_task(loop)
+                        for loop in (self._ingest(), self._flush(), self._commit())
+                    ]
+                    await self._stop.wait()
+                    await self._drain()
+                    for task in (*loops, *self._writes):
+                        task.cancel()
         finally:
             await self.source.stop()
             self._enter(State.STOPPED)
+
+    async def _join(self) -> bool:
+        """Start the source, and say whether it did before `stop`: brokers may be long away."""
+        start = asyncio.create_task(self.source.start())
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            start.cancel()
+            stop.cancel()
+            await asyncio.gather(start, stop, return_exceptions=True)
+        return not start.cancelled() and start.result() is None
 
     def stop(self) -> None:
         """Ask for a drain and an end; returns at once."""
@@ -163,30 +153,17 @@ class Worker:
         now = time.monotonic()
         first = records[0]
         chunk = account.open_chunk(first.offset, records[-1].offset + 1, first.timestamp)
-        read = self._decoder.read
-        add = self._buffer.add
-        coalesced = more = 0
-        verdicts: dict[Verdict, tuple[int, int]] = {}
-        for record in records:
-            found = read(record.value, record.timestamp)
-            if isinstance(found, Change):
-                coalesced += add(found, chunk, now)
-            elif isinstance(found, Several):
-                # Each change of the record is accounted for like a record of its own, and so is
-                # what is invalid in it.
-                coalesced += sum(add(change, chunk, now) for change in found.changes)
-                more += len(found.changes) - 1
-                if found.worst is not None:
-                    more += 1
-                    count, offset = verdicts.get(found.worst, (0, record.offset))
-                    verdicts[found.worst] = (count + 1, offset)
-            else:
-                count, offset = verdicts.get(found, (0, record.offset))
-                verdicts[found] = (count + 1, offset)
+        changes, refused, several = self._decoder.read_all(records)
+        if several:
+            # Each change of such a record is accounted for like a record of its own, and so is what
+            # is invalid in it.
+            changes = in_order(changes, several)
+            refused += [(found.worst, record) for found, record, _ in several if found.worst]
+        coalesced = self._buffer.add(changes, chunk, now)
         chunk.release()
-        self._journal.records(account.partition.topic, len(records) + more, coalesced)
-        for verdict, (count, offset) in verdicts.items():
-            self._journal.verdict(verdict, count, account.partition, offset)
+        consumed = len(changes) + len(refused)
+        self._journal.records(account.partition.topic, consumed, coalesced)
+        self._journal.refused(refused, account.partition)
         self._journal.fallbacks(self._decoder.fallbacks)
         deadline = self._buffer.next_deadline()
         if deadline is not None and deadline < self._wakes_at:
@@ -200,7 +177,7 @@ class Worker:
             now = self.turns["flush"] = time.monotonic()
             self._wake.clear()
             wait = _LONGEST_SLEEP
-            while len(self._writes) < self._policy.max_in_flight:
+            while len(self._writes) < self.policy.max_in_flight:
                 wait = self._pacing.open_at - now
                 batch = self._buffer.take(now) if wait <= 0 else None
                 if batch is None:
@@ -210,7 +187,7 @@ class Worker:
                 self._journal.taken(batch)
                 task = self._tasks.create_task(self._write(batch))
                 self._writes.add(task)
-                task.add_done_callback(self._writes.discard)
+                task.add_done_callback(partial(self._land, batch))
             wait = min(wait, _LONGEST_SLEEP)
             self._wakes_at = now + wait
             try:
@@ -223,59 +200,53 @@ class Worker:
         """Make one attempt at a batch."""
         started = time.monotonic()
         stale = await self._versions.merge(batch.segment, batch.changes, started)
-        try:
-            outcome = await self._writer.write(batch.segment, batch.changes)
-        except asyncio.CancelledError:
-            # Its last request may still be applied (R1).
-            now = time.monotonic()
-            until = now + self._policy.settle_seconds
-            self._buffer.give_back(batch, now, not_before=now, blocked_until=until)
-            raise
+        outcome = await self._writer.write(batch.segment, batch.changes)
         self._settle(batch, outcome, stale=stale, seconds=time.monotonic() - started)
+
+    def _land(self, batch: Batch, task: asyncio.Task[None]) -> None:
+        """Free the slot of a write; take its batch back if it was cancelled.
+
+        Not in the task itself: one that is cancelled before it begins runs no handler.
+        """
+        self._writes.discard(task)
+        if task.cancelled():
+            now = time.monotonic()
+            # Its last request may still be applied (R1).
+            self._take_back(batch, now, blocked_until=now + self.policy.settle_seconds)
         self._landed.set()
         self._wake.set()
 
     def _settle(self, batch: Batch, outcome: Outcome, *, stale: int, seconds: float) -> None:
         """Let go of a batch that was written; give back one that was not."""
-        now = time.monotonic()
-        current = self._buffer.is_current(batch)
-        match outcome:
-            case Retry():
-                self._give_back(batch, outcome, seconds)
-                return
-            case Delivered() if current:
-                self._journal.delivered(batch, stale=stale, rejected=0, seconds=seconds)
-            case Rejected(reason=reason, members=members) if current:
-                self._journal.rejected(batch, reason, members)
-                self._journal.delivered(batch, stale=stale, rejected=len(members), seconds=seconds)
-        self._outages = 0
-        self._buffer.settle(batch, now)
+        if isinstance(outcome, Retry):
+            self._put_off(batch, outcome, seconds)
+            return
+        if self._buffer.is_current(batch):
+            rejected = 0
+            if isinstance(outcome, Rejected):
+                rejected = len(outcome.members)
+                self._journal.rejected(batch, outcome.reason, outcome.members)
+            self._journal.delivered(batch, stale=stale, rejected=rejected, seconds=seconds)
+        self._schedule.succeeded(batch.segment)
+        self._buffer.settle(batch, time.monotonic())
 
-    def _give_back(self, batch: Batch, retry: Retry, seconds: float) -> None:
-        """Return changes to the buffer, where newer ones win, and decide when to try again."""
+    def _put_off(self, batch: Batch, retry: Retry, seconds: float) -> None:
+        """Return a batch to the buffer, to be written when LaunchDarkly may accept it."""
         now = time.monotonic()
-        lasting = retry.patience is Patience.OPERATOR
-        backoff = self._policy.operator if lasting else self._policy.transient
-        attempt = batch.attempt
-        if retry.scope is Scope.EVERYTHING and lasting:
-            # Several batches may report one outage: only the first of them makes the wait longer.
-            if now >= self._pacing.open_at:
-                self._outages += 1
-            attempt = self._outages
-        wait = backoff.delay(attempt, self._rng, retry.after)
-        if retry.scope is Scope.EVERYTHING and lasting and now >= self._pacing.open_at:
-            self._pacing.close_until(now + wait, retry.detail)
-        blocked = retry.ambiguous_since
-        until = 0.0 if blocked is None else blocked + self._policy.settle_seconds
-        self._journal.retried(
-            batch,
-            reason=retry.reason.value,
-            detail=retry.detail,
-            wait=wait,
-            lasting=lasting,
-            seconds=seconds,
+        wait = self._schedule.failed(batch.segment, batch.attempt, retry, now)
+        if self._buffer.is_current(batch):
+            lasting = retry.patience is Patience.OPERATOR
+            self._journal.retried(
+                batch, retry.reason.value, retry.detail, wait, seconds, lasting=lasting
+            )
+        since = retry.ambiguous_since
+        until = 0.0 if since is None else since + self.policy.settle_seconds
+        self._take_back(batch, now + wait, blocked_until=until)
+
+    def _take_back(self, batch: Batch, not_before: float, *, blocked_until: float) -> None:
+        coalesced = self._buffer.give_back(
+            batch, time.monotonic(), not_before=not_before, blocked_until=blocked_until
         )
-        coalesced = self._buffer.give_back(batch, now, not_before=now + wait, blocked_until=until)
         self._journal.ended(RecordOutcome.COALESCED, coalesced)
 
     # --- offsets ------------------------------------------------------------------------------
@@ -284,40 +255,9 @@ class Worker:
         """Commit what is settled, at intervals."""
         while True:
             self.turns["commit"] = time.monotonic()
-            await asyncio.sleep(self._policy.commit_interval_seconds)
-            await self._commit_now()
-            lags = await self.source.lags()
-            self.lags = {place: lag for place, lag in lags.items() if place in self.source.assigned}
-            for partition, lag in self.lags.items():
-                self._metrics.lag[partition].set(lag)
-
-    def _committable(self) -> dict[Partition, int]:
-        """Return the offsets that may be committed and are not yet."""
-        offsets = self._ledger.committable()
-        if not self._revoking:
-            for partition, position in self.source.positions().items():
-                # Nothing unsettled: go past transaction markers, which would look like lag.
-                if self._ledger.idle(partition):
-                    offsets[partition] = max(position, offsets.get(partition, 0))
-        return {
-            partition: offset
-            for partition, offset in offsets.items()
-            if self._committed.get(partition) != offset
-        }
-
-    async def _commit_now(self, timeout: float | None = None) -> CommitOutcome:
-        """Commit what is settled; takes at most `timeout` seconds."""
-        offsets = self._committable()
-        outcome = CommitOutcome.COMMITTED
-        if offsets:
-            outcome = await self.source.commit(offsets, timeout=timeout)
-            self._metrics.commits[outcome].inc()
-            if outcome is CommitOutcome.COMMITTED:
-                self._committed.update(offsets)
-        for partition, position in self.source.positions().items():
-            behind = position - self._committed.get(partition, position)
-            self._metrics.uncommitted[partition].set(max(0, behind))
-        return outcome
+            await asyncio.sleep(self.policy.commit_interval_seconds)
+            await self.offsets.commit()
+            await self.offsets.measure()
 
     # --- membership and pressure ----------------------------------------------------------------
 
@@ -328,22 +268,15 @@ class Worker:
         over = self._buffer.over_budget()
         if over and self.state is State.RUNNING:
             self._enter(State.PAUSED)
-            self._metrics.pauses.inc()
-            self._log.warning(
-                "consumption.paused",
-                changes=self._buffer.changes,
-                bytes=self._buffer.bytes,
-                advice="the buffer is full: LaunchDarkly takes less than Kafka brings",
-            )
+            self._journal.paused(self._buffer.changes, self._buffer.bytes)
         elif not over and self.state is State.PAUSED:
             self._enter(State.RUNNING)
-            self._log.info("consumption.resumed", changes=self._buffer.changes)
-        self._metrics.paused.set(over)
+            self._journal.resumed(self._buffer.changes)
         return over
 
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Open an epoch of each partition (Listener)."""
-        self._committed = {}
+        self.offsets.begin()
         for partition in partitions:
             self._ledger.assign(partition)
         if self.state is State.JOINING:
@@ -351,29 +284,28 @@ class Worker:
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
         """Flush, wait, commit, fence and forget, in this order (R3; Listener)."""
-        self._revoking = True
+        self.offsets.revoke()
         try:
             # A membership that was lost must not write any more: others own the partitions.
             if self.source.is_member:
-                await self._flush_everything(self._policy.drain_seconds)
-                await self._commit_now(self._policy.commit_seconds)
+                await self._flush_everything(self.policy.drain_seconds)
+                await self.offsets.commit(self.policy.commit_seconds)
         finally:
             await self._end_epoch(partitions)
-            self._revoking = False
 
     async def _end_epoch(self, partitions: frozenset[Partition]) -> None:
         for partition in partitions:
             self._ledger.revoke(partition)
         abandoned = self._buffer.changes
         forgotten = self._buffer.discard(time.monotonic())
-        self._journal.ended(RecordOutcome.ABANDONED, abandoned)
+        self._journal.epoch_ended(abandoned)
+        self._schedule.reset()
+        self.offsets.end(partitions)
         for task in self._writes:
             task.cancel()
+        self._landed.set()
         for segment, changes in forgotten:
             await self._versions.merge(segment, changes, time.monotonic())
-        self._metrics.forget_partitions(partitions)
-        if abandoned:
-            self._log.info("changes.abandoned", changes=abandoned)
         if self.state in (State.RUNNING, State.PAUSED):
             self._enter(State.JOINING)
 
@@ -382,18 +314,11 @@ class Worker:
     async def _drain(self) -> None:
         """Write and commit what is there, within the deadline; the rest is consumed again."""
         self._enter(State.DRAINING)
-        self._log.info("drain.started", changes=self._buffer.changes)
-        complete = await self._flush_everything(self._policy.drain_seconds)
-        committed = await self._commit_now(self._policy.commit_seconds)
-        if complete and committed is CommitOutcome.COMMITTED:
-            self._log.info("drain.complete")
-        else:
-            self._log.warning(
-                "drain.incomplete",
-                changes=self._buffer.changes,
-                commit=committed.value,
-                advice="nothing is lost: what is not committed is consumed again after the start",
-            )
+        self._journal.drain_started(self._buffer.changes)
+        complete = await self._flush_everything(self.policy.drain_seconds)
+        committed = await self.offsets.commit(self.policy.commit_seconds)
+        complete = complete and committed is CommitOutcome.COMMITTED
+        self._journal.drained(self._buffer.changes, committed.value, complete=complete)
 
     async def _flush_everything(self, seconds: float) -> bool:
         """Write all that waits, whatever its age; say whether that was done within `seconds`."""
@@ -416,3 +341,4 @@ class Worker:
     def _enter(self, state: State) -> None:
         self.state = move(self.state, state)
         self._metrics.set_state(state)
+        self._metrics.paused.set(state is State.PAUSED)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ldsync.sync.lane import Lane, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ldsync.sync.change import Change, Segment
     from ldsync.sync.ledger import Chunk
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 CHANGE_OVERHEAD_BYTES = 256
 """Memory of a buffered change beyond its member's text: stamp, two objects, a table entry."""
+
+PAGE_OVERHEAD_BYTES = 512
+LANE_OVERHEAD_BYTES = 1280
+"""Memory of a page and of a lane beyond its changes: most of it where segments are many (P3)."""
 
 
 class Trigger(StrEnum):
@@ -75,11 +79,17 @@ class Buffer:
         self.in_flight = 0
         self.changes = 0
         self._text = 0
+        self._pages = 0
 
     @property
     def bytes(self) -> int:
         """An estimate of the memory that the changes take, in bytes."""
-        return self._text + self.changes * CHANGE_OVERHEAD_BYTES
+        return (
+            self._text
+            + self.changes * CHANGE_OVERHEAD_BYTES
+            + self._pages * PAGE_OVERHEAD_BYTES
+            + len(self._lanes) * LANE_OVERHEAD_BYTES
+        )
 
     @property
     def open_batches(self) -> int:
@@ -100,41 +110,47 @@ class Buffer:
         )
         return self._over
 
-    def add(self, change: Change, chunk: Chunk, now: float) -> bool:
-        """Take in a change from a record of `chunk`; say whether a record was thereby coalesced.
+    def add(self, changes: Iterable[Change], chunk: Chunk, now: float) -> int:
+        """Take in changes from records of `chunk`; return how many records were thereby coalesced.
 
         The caller holds `chunk` meanwhile. Of two changes of a member the newer version stays; the
         record of the other one is settled with it (R8).
         """
-        target, member, stamp = change
-        lane = self._lanes.get(target.segment)
-        if lane is None:
-            lane = self._lanes[target.segment] = Lane(target.segment)
-        changes = lane.changes
-        known = changes.get(member)
-        if known is not None:
-            if stamp >= known or stamp[:-1] == known[:-1]:
-                changes[member] = stamp
-            lane.pages[-1].hold(chunk)
-            return True
-        page = lane.open_page
-        if page is None:
-            page = lane.open(now, single=not target.batch_events)
-            self._reschedule(lane, now)
-        elif not target.batch_events:
-            page = lane.open(now, single=True)
-        page.hold(chunk)
-        changes[member] = stamp
-        size = size_of(member)
-        page.count += 1
-        page.size += size
-        self.changes += 1
-        self._text += size
-        limits = self._limits
-        if page.count >= limits.max_size or page.size >= limits.max_bytes or page.single:
-            lane.open_page = None
-            self._reschedule(lane, now)
-        return False
+        lanes = self._lanes
+        max_size, max_bytes = self._limits.max_size, self._limits.max_bytes
+        coalesced = added = text = 0
+        for target, member, stamp in changes:
+            segment = target.segment
+            lane = lanes.get(segment)
+            if lane is None:
+                lane = lanes[segment] = Lane(segment)
+            waiting = lane.changes
+            known = waiting.get(member)
+            if known is not None:
+                # What `supersedes` says, without the call: this runs for every event.
+                if stamp >= known or stamp[:-1] == known[:-1]:
+                    waiting[member] = stamp
+                lane.pages[-1].hold(chunk)
+                coalesced += 1
+                continue
+            size = len(member) if member.isascii() else size_of(member)
+            page = lane.open_page
+            if page is None or page.size + size > max_bytes or not target.batch_events:
+                page = lane.open(now, single=not target.batch_events)
+                self._after(lane, now)
+            if page.chunk is not chunk:
+                page.hold(chunk)
+            waiting[member] = stamp
+            page.count += 1
+            page.size += size
+            added += 1
+            text += size
+            if page.count >= max_size or page.single:
+                lane.close()
+                self._after(lane, now)
+        self.changes += added
+        self._text += text
+        return coalesced
 
     def next_deadline(self) -> float | None:
         """Return when the next batch is due (monotonic seconds), None while nothing waits."""
@@ -146,29 +162,29 @@ class Buffer:
     def take(self, now: float) -> Batch | None:
         """Take the batch that has been due for longest, None if none is due.
 
-        Members that are in flight or in their settle time (R1) are held back.
+        Members that are in flight (P4) or in their settle time (R1) are held back.
         """
         while (deadline := self.next_deadline()) is not None and deadline <= now:
             lane = heapq.heappop(self._due)[2]
             lane.deadline = None
-            trigger = self._trigger(lane)
-            taken = lane.take(now, self._limits)
+            taken = lane.take(now, self._limits, draining=self._draining)
             self._after(lane, now)
             if taken is not None:
+                changes, pages = taken
                 self.in_flight += 1
                 return Batch(
                     segment=lane.segment,
-                    changes=taken[0],
-                    trigger=trigger,
+                    changes=changes,
+                    trigger=self._trigger(pages[0]),
                     attempt=lane.failures + 1,
                     lane=lane,
-                    pages=taken[1],
+                    pages=pages,
                     epoch=self._epoch,
                 )
         return None
 
-    def _trigger(self, lane: Lane) -> Trigger:
-        if lane.front() is not lane.open_page:
+    def _trigger(self, page: Page) -> Trigger:
+        if page.full:
             return Trigger.SIZE
         return Trigger.DRAIN if self._draining else Trigger.AGE
 
@@ -182,7 +198,8 @@ class Buffer:
         self._land(batch)
         lane.failures = 0
         lane.not_before = 0.0
-        lane.settle(batch.pages)
+        if self.is_current(batch):
+            lane.settle(batch.pages)
         self._after(lane, now)
 
     def give_back(
@@ -192,21 +209,20 @@ class Buffer:
 
         Nothing of the segment is written before `not_before`, and none of the batch's members
         before `blocked_until` (R1), whichever change of theirs it is. A batch of an epoch that is
-        over (R3) is not taken back, but its members stay blocked.
+        over is not taken back (R3), but its members stay blocked.
         """
         lane = batch.lane
-        current = self.is_current(batch)
         self._land(batch)
-        lane.not_before = not_before
         lane.failures += 1
+        lane.not_before = max(lane.not_before, not_before)
         if blocked_until > now:
             lane.block(batch.changes, blocked_until)
         coalesced = 0
-        if current:
-            dropped = lane.give_back(batch.changes, batch.pages, blocked_until)
-            coalesced = len(dropped)
+        if self.is_current(batch):
+            met = lane.give_back(batch.changes, batch.pages)
+            coalesced = len(met)
             self.changes += len(batch.changes) - coalesced
-            self._text += sum(map(size_of, batch.changes)) - sum(map(size_of, dropped))
+            self._text += _text_of(batch.changes) - _text_of(met)
         self._after(lane, now)
         return coalesced
 
@@ -215,11 +231,14 @@ class Buffer:
         batch.lane.land(batch.changes)
         if self.is_current(batch):
             self.changes -= len(batch.changes)
-            self._text -= sum(map(size_of, batch.changes))
+            self._text -= _text_of(batch.changes)
 
     def _after(self, lane: Lane, now: float) -> None:
+        """Bring up to date what depends on the lane: the estimate, and when it is due, if ever."""
+        self._pages += len(lane.pages) - lane.counted_pages
+        lane.counted_pages = len(lane.pages)
         if lane.idle(now):
-            self._lanes.pop(lane.segment, None)
+            del self._lanes[lane.segment]
             lane.deadline = None
         else:
             self._reschedule(lane, now)
@@ -265,3 +284,7 @@ class Buffer:
             if deadline is not None:
                 self._ticket += 1
                 heapq.heappush(self._due, (deadline, self._ticket, lane))
+
+
+def _text_of(members: Iterable[str]) -> int:
+    return sum(map(size_of, members))

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ldsync.sync.change import supersedes
-from ldsync.sync.page import Page, PageState
+from ldsync.sync.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ldsync.sync.limits import Limits
 
 _TOMBSTONES = 256
+_NEVER = float("inf")
 
 
 def size_of(member: str) -> int:
@@ -26,16 +27,19 @@ def size_of(member: str) -> int:
 class Lane:
     """What waits and what is in flight for one segment.
 
-    `changes` holds what waits, in the order of the waiting pages; `pages` all pages that are not
-    settled, oldest first, those in flight among them. `deadline` belongs to the buffer.
+    `changes` holds what waits, in the order of the waiting pages; `pages` the pages that wait and
+    those in flight, oldest first; `open_page` the last of them while it still takes changes.
+    `failures` counts attempts since the last success, `not_before` is the time (monotonic seconds)
+    before which nothing may be written. `deadline` and `counted_pages` belong to the buffer.
     """
 
     __slots__ = (
         "_blocked",
         "_flying",
-        "_stuck_until",
+        "_held",
         "_taken_off",
         "changes",
+        "counted_pages",
         "deadline",
         "failures",
         "not_before",
@@ -53,9 +57,10 @@ class Lane:
         self.failures = 0
         self.not_before = 0.0
         self.deadline: float | None = None
+        self.counted_pages = 0
         self._flying: list[dict[str, str]] = []
-        self._blocked: dict[str, float] = {}
-        self._stuck_until = 0.0
+        self._blocked: list[tuple[float, dict[str, str]]] = []
+        self._held: list[Page] = []
         self._taken_off = 0
 
     @property
@@ -67,98 +72,109 @@ class Lane:
         """Say whether nothing is left to remember of the segment."""
         if self.pages or self._flying:
             return False
-        if self._blocked:
-            self._blocked = {
-                member: until for member, until in self._blocked.items() if until > now
-            }
-        return not self._blocked
+        return all(until <= now for until, _ in self._blocked)
 
     def open(self, now: float, *, single: bool) -> Page:
-        """Open a page behind all others."""
+        """Open a page behind all others; one that was open is full."""
+        self.close()
         page = self.open_page = Page(now, single=single)
         self.pages.append(page)
-        self._stuck_until = 0.0
         return page
+
+    def close(self) -> None:
+        """Let nothing more into the open page, if there is one: it is full."""
+        if self.open_page is not None:
+            self.open_page.full = True
+            self.open_page = None
 
     def block(self, members: dict[str, str], until: float) -> None:
         """Keep members from being written until `until` (R1), whichever change of theirs it is."""
-        self._blocked.update(dict.fromkeys(members, until))
-
-    def front(self) -> Page | None:
-        """Return the first page that waits."""
-        return next((page for page in self.pages if page.state is PageState.WAITING), None)
+        self._blocked.append((until, members))
 
     def next_deadline(self, now: float, limits: Limits, *, draining: bool) -> float | None:
         """Return when something of the lane should be taken, None while nothing can be."""
         if len(self._flying) >= limits.writes_per_segment:
             return None
-        best: float | None = None
+        best = _NEVER
         for page in self.pages:
-            if page.state is not PageState.WAITING:
+            if page.in_flight:
                 continue
-            ready = page.opened_at
-            if page is self.open_page and not draining:
-                ready += limits.max_age
-            ready = max(ready, page.not_before, self.not_before, self._stuck_until)
-            best = ready if best is None else min(best, ready)
-            if page.not_before <= now:
-                break
-        if best is None and not self.pages and self._blocked:
+            best = min(best, self._due_at(page, limits, draining=draining))
+            if page.held_until <= now:
+                break  # the pages behind it are not due earlier
+        if not self.pages and self._blocked:
             # Nothing to write: come back once, to forget the lane.
-            best = max(self._blocked.values())
-        return best
+            best = max(until for until, _ in self._blocked)
+        return None if best == _NEVER else max(best, self.not_before)
 
-    def take(self, now: float, limits: Limits) -> tuple[dict[str, str], tuple[Page, ...]] | None:
-        """Take what one request may carry from the front; None if all of it is held back."""
+    def _due_at(self, page: Page, limits: Limits, *, draining: bool) -> float:
+        """Return when a waiting page asks to be taken: at once when closed, at its age if open."""
+        patience = limits.max_age if page is self.open_page and not draining else 0.0
+        return max(page.opened_at + patience, page.held_until)
+
+    def take(
+        self, now: float, limits: Limits, *, draining: bool
+    ) -> tuple[dict[str, str], tuple[Page, ...]] | None:
+        """Take what one request may carry from the front on; None if nothing is due and free.
+
+        A page that is due takes along what follows it, due or not, as far as there is room.
+        """
+        self._blocked = [block for block in self._blocked if block[0] > now]
         taken: dict[str, str] = {}
         plan: list[tuple[Page, dict[str, str]]] = []
         size = 0
-        for page, changes in self._takeable(now):
-            if taken and (
+        for page, changes in self._waiting():
+            if page.held_until > now:
+                continue
+            if not plan and self._due_at(page, limits, draining=draining) > now:
+                break
+            free = self._free(changes)
+            if not free:
+                self._hold_back(page)
+                continue
+            if plan and (
                 page.single
-                or len(taken) + len(changes) > limits.max_size
+                or len(taken) + len(free) > limits.max_size
                 or size + page.size > limits.max_bytes
             ):
                 break
-            plan.append((page, changes))
-            taken.update(changes)
+            plan.append((page, free))
+            taken.update(free)
             size += page.size
             if page.single:
                 break
         if not plan:
-            self._get_stuck()
             return None
         self._take_off(taken)
         self._flying.append(taken)
-        return taken, tuple(self._part(page, changes) for page, changes in plan)
+        return taken, tuple(self._part(page, free) for page, free in plan)
 
-    def _takeable(self, now: float) -> Iterator[tuple[Page, dict[str, str]]]:
-        """Yield waiting pages with those of their changes that may be written now, if any."""
+    def _waiting(self) -> Iterator[tuple[Page, dict[str, str]]]:
+        """Yield the waiting pages with their changes."""
         items = iter(self.changes.items())
-        free = not self._blocked and not self._flying
         for page in self.pages:
-            if page.state is not PageState.WAITING:
-                continue
-            changes = dict(islice(items, page.count))
-            if page.not_before > now:
-                continue
-            if not free:
-                changes = {m: s for m, s in changes.items() if self._may_be_written(m, now)}
-            if changes:
-                yield page, changes
+            if not page.in_flight:
+                yield page, dict(islice(items, page.count))
 
-    def _may_be_written(self, member: str, now: float) -> bool:
-        until = self._blocked.get(member)
-        if until is not None:
-            if until > now:
-                return False
-            del self._blocked[member]
-        return not any(member in changes for changes in self._flying)
+    def _free(self, changes: dict[str, str]) -> dict[str, str]:
+        """Return the changes whose members are neither in flight (P4) nor blocked (R1)."""
+        held = [*self._flying, *(members for _, members in self._blocked)]
+        if not held:
+            return changes
+        return {
+            member: stamp
+            for member, stamp in changes.items()
+            if not any(member in members for members in held)
+        }
 
-    def _get_stuck(self) -> None:
-        """Wait for the first member to become free; what is in flight wakes the lane by landing."""
-        self._stuck_until = min(self._blocked.values(), default=float("inf"))
-        self.open_page = None
+    def _hold_back(self, page: Page) -> None:
+        """Look at a page again when a block ends or a write lands: no member of it is free."""
+        page.held_until = min((until for until, _ in self._blocked), default=_NEVER)
+        if self._flying:
+            self._held.append(page)
+        if page is self.open_page:
+            # Members that come now are free: a page of their own does not wait for these.
+            self.open_page = None
 
     def _take_off(self, taken: dict[str, str]) -> None:
         if len(taken) == len(self.changes):
@@ -178,39 +194,45 @@ class Lane:
         if page is self.open_page:
             self.open_page = None
         if len(changes) == page.count:
-            page.state = PageState.IN_FLIGHT
+            page.in_flight = True
             return page
         part = Page(page.opened_at)
-        part.state = PageState.IN_FLIGHT
+        part.full = page.full
+        part.in_flight = True
         part.count = len(changes)
         part.size = sum(map(size_of, changes))
-        part.arrivals = page.arrivals[:1]
         part.share_holds(page)
         page.count -= part.count
         page.size -= part.size
-        page.arrivals = page.arrivals[:1]
+        page.arrivals = part.arrivals = page.arrivals[:1]
         self.pages.insert(self.pages.index(page), part)
         return part
 
     def land(self, changes: dict[str, str]) -> None:
         """Note that a write of these changes, the very dictionary that was taken, has ended."""
         self._flying = [flying for flying in self._flying if flying is not changes]
-        self._stuck_until = 0.0
+        for page in self._held:
+            page.held_until = 0.0
+        self._held.clear()
 
     def settle(self, pages: Sequence[Page]) -> None:
-        """Settle pages, and release the holds of those that have no unsettled page before them."""
-        for page in pages:
-            page.state = PageState.SETTLED
-        while self.pages and self.pages[0].state is PageState.SETTLED:
-            self.pages.popleft().release()
+        """Let go of pages that need nothing more.
 
-    def give_back(
-        self, changes: dict[str, str], pages: Sequence[Page], not_before: float
-    ) -> list[str]:
+        What a page holds may be of changes that sit in pages before it, so the page before it holds
+        that from now on; only the first page releases (P1).
+        """
+        for page in pages:
+            place = self.pages.index(page)
+            if place > 0:
+                self.pages[place - 1].share_holds(page)
+            del self.pages[place]
+            page.release()
+
+    def give_back(self, changes: dict[str, str], pages: Sequence[Page]) -> list[str]:
         """Put changes back where they were; return the members that had a change waiting.
 
         Of those the newer change stays, in the place of the waiting one, which then also holds what
-        the returned one held. All that comes back waits until `not_before`.
+        the returned one held.
         """
         returned: dict[str, str] = {}
         met: list[str] = []
@@ -225,40 +247,32 @@ class Lane:
         if met:
             for page in pages:
                 self.pages[-1].share_holds(page)
-        if not returned:
-            self.settle(pages)
-            return met
-        # Later pages of the batch stay in the row behind the first, so what they hold is held.
-        first = pages[0]
-        self.settle(pages[1:])
-        first.state = PageState.WAITING
-        first.count = len(returned)
-        first.size = sum(map(size_of, returned))
-        first.not_before = not_before
-        self._put_back(first, returned)
+        if returned:
+            self._put_back(pages[0], returned)
+            pages = pages[1:]
+        self.settle(pages)
         return met
 
     def _put_back(self, page: Page, returned: dict[str, str]) -> None:
-        before = 0
-        for other in self.pages:
-            if other is page:
-                break
-            if other.state is PageState.WAITING:
-                before += other.count
+        """Have `page` wait again, with all that is returned, in its old place in the row."""
+        ahead = islice(self.pages, self.pages.index(page))
+        before = sum(other.count for other in ahead if not other.in_flight)
         items = iter(self.changes.items())
         changes = dict(islice(items, before))
         changes.update(returned)
         changes.update(items)
         self.changes = changes
-        self._taken_off = 0
+        page.in_flight = False
+        page.count = len(returned)
+        page.size = sum(map(size_of, returned))
+        page.arrivals = page.arrivals[:1]
 
     def discard(self) -> dict[str, str]:
-        """Forget all that waits, and let go of all that is held; return what waited."""
+        """Forget all that waits, and return it.
+
+        Nothing is released: what was held is not settled, and must not become committable (P6).
+        """
         waited, self.changes = self.changes, {}
-        for page in self.pages:
-            page.release()
         self.pages.clear()
         self.open_page = None
-        self._taken_off = 0
-        self._stuck_until = 0.0
         return waited

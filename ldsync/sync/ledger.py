@@ -12,7 +12,6 @@ markers cost nothing and block nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 
@@ -26,11 +25,12 @@ class Partition(NamedTuple):
 class Chunk:
     """A run of consecutive records of one assignment of one partition.
 
-    `first` is the offset of its first record, `end` one past that of its last. `oldest_ms` is the
-    record time of its first record, in epoch milliseconds.
+    `first` is the offset of its first record, `end` one past that of its last, or past that of the
+    settled chunks which follow. `oldest_ms` is the record time of its first record, in epoch
+    milliseconds. `before` and `after` are its unsettled neighbours; they belong to the account.
     """
 
-    __slots__ = ("_holds", "account", "end", "first", "oldest_ms")
+    __slots__ = ("_holds", "account", "after", "before", "end", "first", "oldest_ms")
 
     def __init__(self, account: Account, first: int, end: int, oldest_ms: int) -> None:
         """Start with one hold: that of the intake, which is still to look at the records."""
@@ -38,12 +38,9 @@ class Chunk:
         self.first = first
         self.end = end
         self.oldest_ms = oldest_ms
+        self.before: Chunk | None = None
+        self.after: Chunk | None = None
         self._holds = 1
-
-    @property
-    def settled(self) -> bool:
-        """Say whether nothing needs the chunk any longer."""
-        return self._holds == 0
 
     def hold(self) -> None:
         """Keep the chunk from settling until a matching `release`."""
@@ -56,57 +53,69 @@ class Chunk:
             raise AssertionError(message)
         self._holds -= 1
         if self._holds == 0:
-            self.account.sweep()
+            self.account.settle(self)
 
 
 class Account:
-    """One epoch of one partition: the chunks consumed since it was assigned, oldest first.
+    """One epoch of one partition: the chunks consumed since it was assigned and not settled yet.
+
+    `oldest` is the first of them, None when nothing is outstanding; `committable` is one past the
+    highest offset below which all is settled, None before the first. It never decreases.
+
+    Unsettled chunks form a chain, oldest first. A chunk that settles leaves the chain: the one
+    before it ends where it ended, so that one record that waits for hours does not make everything
+    consumed behind it pile up (P3).
 
     An account that was closed (its partition was revoked) stays closed: releases of its chunks
     change nothing that can be committed (P6). The next assignment opens a new account.
     """
 
-    __slots__ = ("_chunks", "_committable", "closed", "partition")
+    __slots__ = ("_newest", "closed", "committable", "oldest", "partition")
 
     def __init__(self, partition: Partition) -> None:
         """Open an epoch of `partition` with nothing consumed."""
         self.partition = partition
         self.closed = False
-        self._chunks: deque[Chunk] = deque()
-        self._committable: int | None = None
+        self.oldest: Chunk | None = None
+        self._newest: Chunk | None = None
+        self.committable: int | None = None
 
     def open_chunk(self, first: int, end: int, oldest_ms: int) -> Chunk:
-        """Note that records `first` to `end` (exclusive) were consumed, and hold their chunk."""
+        """Note that records `first` to `end` (exclusive) were consumed, and hold their chunk.
+
+        Chunks are opened in the order of their offsets.
+        """
         chunk = Chunk(self, first, end, oldest_ms)
-        self._chunks.append(chunk)
+        chunk.before = self._newest
+        if self._newest is None:
+            self.oldest = chunk
+        else:
+            self._newest.after = chunk
+        self._newest = chunk
         return chunk
 
-    def sweep(self) -> None:
-        """Forget settled chunks at the front."""
-        chunks = self._chunks
-        while chunks and chunks[0].settled:
-            self._committable = chunks.popleft().end
-
-    @property
-    def committable(self) -> int | None:
-        """One past the highest offset below which all is settled, None before the first."""
-        return self._committable
-
-    @property
-    def oldest(self) -> Chunk | None:
-        """The first chunk that is not settled, None when nothing is outstanding."""
-        return self._chunks[0] if self._chunks else None
-
-    @property
-    def consumed_to(self) -> int | None:
-        """One past the last offset consumed in this epoch, None before the first record."""
-        return self._chunks[-1].end if self._chunks else self._committable
+    def settle(self, chunk: Chunk) -> None:
+        """Take a chunk that nothing holds any longer out of the chain; `Chunk.release` does."""
+        before, after = chunk.before, chunk.after
+        # A chunk that pages still remember must not keep all later ones alive.
+        chunk.before = chunk.after = None
+        if self.closed:
+            return
+        if before is None:
+            self.oldest = after
+            self.committable = chunk.end
+        else:
+            before.after = after
+            before.end = chunk.end
+        if after is None:
+            self._newest = before
+        else:
+            after.before = before
 
     def close(self) -> None:
         """End the epoch: nothing of it is committable from now on."""
         self.closed = True
-        self._chunks.clear()
-        self._committable = None
+        self.oldest = self._newest = self.committable = None
 
 
 class Ledger:
@@ -133,10 +142,6 @@ class Ledger:
         if account is not None:
             account.close()
 
-    def accounts(self) -> list[Account]:
-        """Return the open accounts."""
-        return list(self._accounts.values())
-
     def committable(self) -> dict[Partition, int]:
         """Return, for partitions where anything is settled, the offset that may be committed."""
         return {
@@ -144,8 +149,3 @@ class Ledger:
             for partition, account in self._accounts.items()
             if account.committable is not None
         }
-
-    def idle(self, partition: Partition) -> bool:
-        """Say whether nothing that was consumed of `partition` is unsettled."""
-        account = self._accounts.get(partition)
-        return account is None or account.oldest is None

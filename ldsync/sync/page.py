@@ -8,7 +8,7 @@ and it makes a coalesced change cost no ledger work.
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,51 +17,51 @@ if TYPE_CHECKING:
     from ldsync.sync.ledger import Account, Chunk
 
 
-class PageState(Enum):
-    """Where a page is."""
-
-    WAITING = auto()
-    IN_FLIGHT = auto()
-    SETTLED = auto()
-
-
 class Page:
-    """Some changes of one segment, in a row.
+    """Some changes of one segment, in a row, that wait or are in flight.
 
-    `count` members and `size` bytes of them; `opened_at` is when the first came (monotonic
-    seconds), `not_before` the time before which none of them may be written (R1, back-off),
-    `single` a page of one change that is to be sent alone.
+    `count` members and `size` bytes of them; `opened_at` is when the first came and `held_until`
+    the time before which none of them may be written (both monotonic seconds); `single` says that
+    it takes one change only, to be sent alone, and `full` that it was closed because no more fits.
+    `arrivals` are pairs of a record time (epoch milliseconds) and how many changes came before it;
+    `chunk` is the one that the last of them came from.
     """
 
     __slots__ = (
-        "_chunk",
         "_holds",
         "arrivals",
+        "chunk",
         "count",
-        "not_before",
+        "full",
+        "held_until",
+        "in_flight",
         "opened_at",
         "single",
         "size",
-        "state",
     )
 
     def __init__(self, opened_at: float, *, single: bool = False) -> None:
         """Open an empty page."""
         self.opened_at = opened_at
         self.single = single
+        self.full = False
+        self.in_flight = False
+        self.held_until = 0.0
         self.count = 0
         self.size = 0
-        self.not_before = 0.0
-        self.state = PageState.WAITING
         self.arrivals: list[tuple[int, int]] = []
         self._holds: dict[Account, Chunk] = {}
-        self._chunk: Chunk | None = None
+        self.chunk: Chunk | None = None
 
     def hold(self, chunk: Chunk) -> None:
         """Hold what a change from `chunk` needs; a second one of the same chunk costs nothing."""
-        if chunk is self._chunk:
+        if chunk is self.chunk:
             return
-        self._chunk = chunk
+        self.chunk = chunk
+        if self.arrivals and self.arrivals[-1][1] == self.count:
+            # Nothing came with the one before. Members that change again and again while their
+            # segment waits must not make this list grow (P3).
+            self.arrivals.pop()
         self.arrivals.append((chunk.oldest_ms, self.count))
         self._keep(chunk)
 
@@ -81,16 +81,13 @@ class Page:
             self._keep(chunk)
 
     def release(self) -> None:
-        """Give back all holds: the page is settled, or its epoch is over."""
-        holds, self._holds = self._holds, {}
-        self._chunk = None
-        for chunk in holds.values():
+        """Give back all holds: the page is settled."""
+        for chunk in self._holds.values():
             chunk.release()
+        self._holds.clear()
 
     def waits(self) -> Iterator[tuple[int, int]]:
         """Yield pairs of a record time (epoch milliseconds) and how many changes came with it."""
-        ends = [start for _, start in self.arrivals[1:]]
-        ends.append(self.count)
-        for (record_ms, start), end in zip(self.arrivals, ends, strict=False):
+        for (record_ms, start), (_, end) in pairwise([*self.arrivals, (0, self.count)]):
             if end > start:
                 yield record_ms, end - start

@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from ldsync.engage.times import to_epoch_seconds
-from ldsync.sync.change import includes
+from ldsync.sync.change import IN
 from ldsync.sync.outcomes import STALE, RecordOutcome
 from ldsync.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from ldsync.engage.decoder import Record
     from ldsync.engage.times import Fallback
     from ldsync.engage.verdict import Verdict
     from ldsync.sync.buffer import Batch
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 _MOST_SEGMENTS: Final = 10_000
 _SHOWN_SEGMENTS: Final = 200
 _SHOWN_MEMBERS: Final = 5
+_SIGN: Final = itemgetter(-1)
+_MERGED_MS: Final = 50
+"""Delays are counted together if the record times lie in one such span: half of it is the error."""
 
 
 @dataclass(slots=True)
@@ -37,7 +42,11 @@ class _Fortune:
     last_success_at: float | None = None
     last_error: str = ""
     attempts: int = 0
-    waiting: bool = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the last attempt failed."""
+        return self.attempts > 0
 
 
 class Journal:
@@ -62,6 +71,14 @@ class Journal:
         self.consumed += consumed
         self._metrics.records_consumed[topic].inc(consumed)
         self.ended(RecordOutcome.COALESCED, coalesced)
+
+    def refused(self, refused: Iterable[tuple[Verdict, Record]], partition: Partition) -> None:
+        """Note records of `partition` that change nothing."""
+        offsets: dict[Verdict, list[int]] = {}
+        for verdict, record in refused:
+            offsets.setdefault(verdict, []).append(record.offset)
+        for verdict, found in offsets.items():
+            self.verdict(verdict, len(found), partition, found[0])
 
     def verdict(self, verdict: Verdict, count: int, partition: Partition, offset: int) -> None:
         """Note records that change nothing; `partition` and `offset` are those of the first."""
@@ -106,7 +123,7 @@ class Journal:
         """
         now = time.time()
         size = len(batch.changes)
-        adds = sum(map(includes, batch.changes.values()))
+        adds = _adds(batch)
         stale = min(stale, size - rejected)
         self.ended(RecordOutcome.DELIVERED, size - stale - rejected)
         self.ended(RecordOutcome.SKIPPED, stale, STALE)
@@ -114,16 +131,13 @@ class Journal:
         self._metrics.members_delivered["include"].inc(adds)
         self._metrics.members_delivered["exclude"].inc(size - adds)
         self._metrics.last_delivery.set(now)
-        for record_ms, count in batch.waits():
-            if record_ms >= 0:
-                self._metrics.delivery_delay.observe_many(now - record_ms / 1000, count)
+        self._observe_delays(batch, now)
         oldest = to_epoch_seconds(min(batch.changes.values()))
         age = None if oldest is None else max(0.0, now - oldest)
         if age is not None:
             self._metrics.event_age.observe(age)
         fortune = self._fortune(batch.segment)
         fortune.last_success_at = now
-        fortune.waiting = False
         fortune.attempts = 0
         if not rejected:
             fortune.last_error = ""
@@ -157,15 +171,17 @@ class Journal:
         )
 
     def retried(
-        self, batch: Batch, *, reason: str, detail: str, wait: float, lasting: bool, seconds: float
+        self, batch: Batch, reason: str, detail: str, wait: float, seconds: float, *, lasting: bool
     ) -> None:
-        """Note that a batch was given back; `lasting` if only a person can end the cause."""
+        """Note that a batch was given back after `seconds`, to be written again after `wait`.
+
+        `lasting` if only a person can end the cause.
+        """
         self._attempt("retry", seconds)
         self._metrics.retries[reason].inc()
         fortune = self._fortune(batch.segment)
         fortune.last_error = detail
         fortune.attempts = batch.attempt
-        fortune.waiting = lasting
         self._log.log(
             40 if lasting else 30,
             "batch.retry",
@@ -177,6 +193,57 @@ class Journal:
             wait_seconds=round(wait, 3),
             seconds=round(seconds, 4),
         )
+
+    def epoch_ended(self, abandoned: int) -> None:
+        """Note that the partitions were revoked, with so many records that had no outcome yet.
+
+        Their new owners consume these again, and no segment waits here any longer.
+        """
+        self.ended(RecordOutcome.ABANDONED, abandoned)
+        for fortune in self._fortunes.values():
+            fortune.attempts = 0
+        if abandoned:
+            self._log.info("changes.abandoned", changes=abandoned)
+
+    def paused(self, changes: int, size: int) -> None:
+        """Note that consumption pauses with so many changes, of `size` bytes, in the buffer."""
+        self._metrics.pauses.inc()
+        self._log.warning(
+            "consumption.paused",
+            changes=changes,
+            bytes=size,
+            advice="the buffer is full: LaunchDarkly takes less than Kafka brings",
+        )
+
+    def resumed(self, changes: int) -> None:
+        """Note that consumption goes on."""
+        self._log.info("consumption.resumed", changes=changes)
+
+    def drain_started(self, changes: int) -> None:
+        """Note that the process is about to end."""
+        self._log.info("drain.started", changes=changes)
+
+    def drained(self, changes: int, commit: str, *, complete: bool) -> None:
+        """Note how the last drain went, and how many changes were left."""
+        if complete:
+            self._log.info("drain.complete")
+        else:
+            self._log.warning(
+                "drain.incomplete",
+                changes=changes,
+                commit=commit,
+                advice="nothing is lost: what is not committed is consumed again after the start",
+            )
+
+    def _observe_delays(self, batch: Batch, now: float) -> None:
+        merged: dict[int, int] = {}
+        for record_ms, count in batch.waits():
+            span = record_ms // _MERGED_MS
+            merged[span] = merged.get(span, 0) + count
+        for span, count in merged.items():
+            if span >= 0:
+                middle = (span + 0.5) * _MERGED_MS / 1000
+                self._metrics.delivery_delay.observe_many(now - middle, count)
 
     def _attempt(self, outcome: str, seconds: float) -> None:
         self._metrics.attempts[outcome].inc()
@@ -192,7 +259,7 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """How many segments wait for a person to act."""
+        """How many segments wait: their last attempt failed."""
         return sum(fortune.waiting for fortune in self._fortunes.values())
 
     def records_by_outcome(self) -> dict[str, dict[str, int]]:
@@ -222,6 +289,11 @@ class Journal:
         ]
         rows.sort(key=_by_trouble)
         return rows[:_SHOWN_SEGMENTS]
+
+
+def _adds(batch: Batch) -> int:
+    """Count the changes that put their member in, in one pass at the speed of C."""
+    return "".join(map(_SIGN, batch.changes.values())).count(IN)
 
 
 def _by_trouble(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ class MemoryVersions:
     """
 
     def __init__(self, max_entries: int, now: float) -> None:
-        """Remember up to `max_entries` members; `now` in monotonic seconds."""
+        """Remember up to `max_entries` members and a batch; `now` in monotonic seconds."""
         self._half = max(1, max_entries // 2)
         self._young: dict[Segment, dict[str, str]] = {}
         self._old: dict[Segment, dict[str, str]] = {}

@@ -81,7 +81,7 @@ class Intake:
         """Consume one record per member in one chunk; whether each superseded another."""
         chunk = self.chunk(number, len(members), record_ms)
         found = [
-            self.buffer.add(Change(to, f"user/{member}", stamp(version, sign)), chunk, now)
+            self.buffer.add([Change(to, f"user/{member}", stamp(version, sign))], chunk, now) == 1
             for member in members
         ]
         chunk.release()

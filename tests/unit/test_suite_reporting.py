@@ -19,7 +19,9 @@ def test_without(): pass
 """
 
 
-def _run(root: Path, *, missing: list[str], ci: bool) -> subprocess.CompletedProcess[str]:
+def _run(
+    root: Path, *, missing: list[str], ci: bool, workers: int
+) -> subprocess.CompletedProcess[str]:
     """Run a tiny suite under the real settings and conftest on a machine that lacks `missing`."""
     tests = root / "tests"
     (tests / "support").mkdir(parents=True)
@@ -30,7 +32,7 @@ def _run(root: Path, *, missing: list[str], ci: bool) -> subprocess.CompletedPro
     (tests / "test_it.py").write_text(ONE_OF_EACH)
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n1"],
+        [sys.executable, "-m", "pytest", "-q", f"-n{workers}"],
         cwd=root,
         env=environment | ({"CI": "true"} if ci else {}),
         capture_output=True,
@@ -40,17 +42,17 @@ def _run(root: Path, *, missing: list[str], ci: bool) -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize(
-    ("missing", "ci", "code", "summary"),
+    ("ci", "workers", "code", "summary"),
     [
-        pytest.param(["Maven (mvn)"], False, 0, "1 passed, 1 skipped", id="at a desk: skipped"),
-        pytest.param(["Maven (mvn)"], True, 1, "1 passed, 1 error", id="in CI: failed"),
+        pytest.param(False, 0, 0, "1 passed, 1 skipped", id="at a desk: skipped"),
+        pytest.param(True, 1, 1, "1 passed, 1 error", id="in CI: failed"),
     ],
 )
 def test_a_broker_suite_that_cannot_run_says_what_to_install(
-    tmp_path: Path, missing: list[str], ci: bool, code: int, summary: str
+    tmp_path: Path, ci: bool, workers: int, code: int, summary: str
 ) -> None:
     """A line names what is missing, and pytest's own summary still comes last."""
-    result = _run(tmp_path, missing=missing, ci=ci)
+    result = _run(tmp_path, missing=["Maven (mvn)"], ci=ci, workers=workers)
 
     lines = result.stdout.splitlines()
     assert result.returncode == code, result.stdout + result.stderr
@@ -60,7 +62,7 @@ def test_a_broker_suite_that_cannot_run_says_what_to_install(
 
 def test_a_broker_suite_that_can_run_is_not_mentioned(tmp_path: Path) -> None:
     """With everything installed there is nothing to say."""
-    result = _run(tmp_path, missing=[], ci=True)
+    result = _run(tmp_path, missing=[], ci=True, workers=0)
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert "NOT RUN" not in result.stdout

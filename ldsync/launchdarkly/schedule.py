@@ -1,0 +1,68 @@
+"""When a batch that could not be written is tried again. Pure: the time is given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ldsync.launchdarkly.outcome import Patience, Retry, Scope
+
+if TYPE_CHECKING:
+    import random
+
+    from ldsync.launchdarkly.pacing import Pacing
+    from ldsync.sync.backoff import Backoff
+    from ldsync.sync.change import Segment
+
+
+class Schedule:
+    """Decides how long to wait after failed attempts, and closes the gate if all have to.
+
+    What passes by itself and what a person has to end are counted apart: after an outage of an hour
+    the first refusal must not look like the hundredth.
+
+    Args:
+        transient: Waits after failures that pass by themselves, by the attempts of the segment.
+        operator: Waits after failures that a person has to end, by how many there were in a row.
+        pacing: The gate in front of every request.
+        rng: Source of jitter.
+    """
+
+    def __init__(
+        self, transient: Backoff, operator: Backoff, pacing: Pacing, rng: random.Random
+    ) -> None:
+        self._transient = transient
+        self._operator = operator
+        self._pacing = pacing
+        self._rng = rng
+        # In a row; under None those that concern everything.
+        self._refusals: Counter[Segment | None] = Counter()
+
+    def failed(self, segment: Segment, attempt: int, retry: Retry, now: float) -> float:
+        """Return how many seconds the segment waits after its failed attempt number `attempt`."""
+        if retry.patience is Patience.TRANSIENT:
+            return self._transient.delay(attempt, self._rng, retry.after)
+        if retry.scope is Scope.SEGMENT:
+            self._refusals[segment] += 1
+            return self._operator.delay(self._refusals[segment], self._rng, retry.after)
+        # Several batches in flight report one refusal: only the first makes the wait longer.
+        first = now >= self._pacing.open_at
+        if first:
+            self._refusals[None] += 1
+        wait = self._operator.delay(self._refusals[None], self._rng, retry.after)
+        if first:
+            self._pacing.close_until(now + wait, retry.detail)
+        return wait
+
+    def succeeded(self, segment: Segment) -> None:
+        """Forget what went wrong before: LaunchDarkly accepted a batch of the segment."""
+        if self._refusals:
+            self._refusals.pop(None, None)
+            self._refusals.pop(segment, None)
+
+    def reset(self) -> None:
+        """Forget all segments: whatever is written to them next is the business of a new epoch."""
+        everything = self._refusals[None]
+        self._refusals.clear()
+        if everything:
+            self._refusals[None] = everything

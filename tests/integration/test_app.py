@@ -1,0 +1,221 @@
+"""`ldsync run` as a process on the embedded broker: its exit codes, and how it gets there."""
+
+import asyncio
+import gc
+import json
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from ldsync import app
+from ldsync.config import KafkaSettings, LaunchDarklySettings, Settings
+from ldsync.config.sections import AdminSettings
+from ldsync.demo.broker import EmbeddedBroker
+from ldsync.demo.feed import committed_offsets
+from ldsync.demo.simulator import Simulator
+from tests.support.eventually import eventually
+from tests.support.ldsync_process import QUICK, TOKEN, LdsyncProcess, Tables, merged
+from tests.support.real_kafka import unused_port
+from tests.support.traffic import SECRET_EMAIL, entering
+
+TOPIC_DENIED = 29
+
+Launch = Callable[..., LdsyncProcess]
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    """A cluster with the topic `events`."""
+    with EmbeddedBroker() as broker:
+        broker.create_topic("events")
+        yield broker
+
+
+@pytest.fixture
+async def sim() -> AsyncIterator[Simulator]:
+    """A LaunchDarkly that behaves."""
+    async with Simulator(project="p", environment="e", token=TOKEN) as sim:
+        yield sim
+
+
+@pytest.fixture
+def launch(broker: EmbeddedBroker, sim: Simulator, tmp_path: Path) -> Iterator[Launch]:
+    """Start a process; it is killed at the end if it still runs."""
+    processes: list[LdsyncProcess] = []
+
+    def launch(settings: Tables | None = None) -> LdsyncProcess:
+        own: Tables = {
+            "kafka": {"bootstrap_servers": broker.bootstrap_servers, "topics": ["events"]},
+            "launchdarkly": {
+                "base_url": sim.url,
+                "project_key": "p",
+                "environment_key": "e",
+            },
+            "batch": {"max_age_seconds": 0.1},
+        }
+        directory = tmp_path / str(len(processes))
+        process = LdsyncProcess(directory, merged(QUICK, own, settings or {}))
+        processes.append(process)
+        process.start()
+        return process
+
+    yield launch
+    for process in processes:
+        process.kill()
+
+
+async def _produce(broker: EmbeddedBroker, users: int) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, linger_ms=20)
+    await producer.start()
+    try:
+        sent = [await producer.send("events", value) for _, value in entering(users, "vip")]
+        await asyncio.gather(*sent)
+    finally:
+        await producer.stop()
+
+
+def _lines(process: LdsyncProcess, event: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in process.output.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+async def test_it_delivers_commits_and_exits_0(
+    broker: EmbeddedBroker, sim: Simulator, launch: Launch
+) -> None:
+    """Ready, everything delivered, SIGTERM, drained; and no secret in what it wrote."""
+    process = launch()
+    await process.until_ready()
+    await _produce(broker, 50)
+    await eventually(lambda: len(sim.included("vip")) == 50, "all are in")
+    status = json.loads((await process.ask("/status"))[1])
+    assert status["launchdarkly"]["problem"] == ""
+    assert (await process.scrape()).unexplained() == 0
+    process.signal(signal.SIGTERM)
+    assert await process.exit_code() == 0
+    assert await committed_offsets(broker.bootstrap_servers, "ldsync", "events", 1) == {0: 50}
+    assert [line["signal"] for line in _lines(process, "ldsync.stopping")] == ["SIGTERM"]
+    assert _lines(process, "drain.complete")
+    assert _lines(process, "ldsync.stopped")
+    assert TOKEN not in process.output
+    assert SECRET_EMAIL not in process.output
+
+
+async def test_brokers_that_are_not_there_end_it_with_69(launch: Launch) -> None:
+    """After the start deadline; meanwhile it is alive and not ready, and says why."""
+    process = launch(
+        {
+            "kafka": {
+                "bootstrap_servers": f"127.0.0.1:{unused_port()}",
+                "start_timeout_seconds": 2.0,
+            }
+        }
+    )
+
+    async def not_ready() -> bool:
+        status, body = await process.ask("/readyz")
+        return status == 503 and "waiting for the consumer group" in body
+
+    await eventually(not_ready, "it says that it waits", pause=0.02)
+    assert (await process.ask("/healthz"))[0] == 200
+    assert await process.exit_code() == 69
+    (line,) = _lines(process, "kafka.unavailable")
+    assert "connection refused" in line["detail"]
+
+
+async def test_a_signal_while_brokers_are_waited_for_ends_it_at_once(launch: Launch) -> None:
+    """Nothing was consumed, so nothing is left to do: 0."""
+    process = launch({"kafka": {"bootstrap_servers": f"127.0.0.1:{unused_port()}"}})
+    await eventually(lambda: _lines(process, "admin.listening"), "it has started")
+    process.signal(signal.SIGTERM)
+    assert await process.exit_code(limit=5.0) == 0
+
+
+async def test_an_admin_port_that_is_taken_ends_it_with_69(launch: Launch, sim: Simulator) -> None:
+    """Before anything is consumed, with the setting to change."""
+    process = launch({"admin": {"port": int(sim.url.rpartition(":")[2])}})
+    assert await process.exit_code() == 69
+    (line,) = _lines(process, "admin.unavailable")
+    assert "admin.port" in line["detail"]
+
+
+async def test_a_topic_that_may_not_be_read_ends_it_with_78(
+    broker: EmbeddedBroker, launch: Launch
+) -> None:
+    """Waiting would not help, so it does not wait."""
+    broker.fail_topic("events", TOPIC_DENIED)
+    process = launch()
+    assert await process.exit_code() == 78
+    (line,) = _lines(process, "kafka.misconfigured")
+    assert "grant Describe and Read" in line["detail"]
+
+
+async def test_records_that_retention_took_crash_it_with_1(
+    broker: EmbeddedBroker, sim: Simulator, launch: Launch
+) -> None:
+    """The reason stands in one line of its own, not only in a traceback."""
+    first = launch()
+    await _produce(broker, 5)
+    await eventually(lambda: len(sim.included("vip")) == 5, "all are in")
+    first.signal(signal.SIGTERM)
+    assert await first.exit_code() == 0
+    await _produce(broker, 5)
+    broker.delete_records("events", 0, before_offset=8)
+    second = launch()
+    assert await second.exit_code() == 1
+    (line,) = _lines(second, "ldsync.crashed")
+    assert "kafka.on_out_of_range" in line["detail"]
+    assert "consumed again" in line["advice"]
+
+
+async def test_an_environment_that_is_not_there_is_waited_for(
+    sim: Simulator, launch: Launch
+) -> None:
+    """Not ready, with the keys to check; ready as soon as it is there."""
+    process = launch({"launchdarkly": {"environment_key": "later"}})
+    await eventually(lambda: _lines(process, "environment.unresolved"), "it says so")
+    status, body = await process.ask("/readyz")
+    assert status == 503
+    assert "launchdarkly.environment_key" in body
+    sim.world.add_environment("p", "later")
+    await process.until_ready()
+
+
+@pytest.fixture
+def _collector_as_it_was() -> Iterator[None]:
+    threshold = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
+
+
+@pytest.mark.usefixtures("_collector_as_it_was")
+async def test_a_defect_of_the_look_up_ends_the_process(
+    broker: EmbeddedBroker, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would otherwise be unready for ever, and nobody would know why."""
+
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(app, "probe", fail)
+    settings = Settings(
+        kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers, topics=("events",)),
+        launchdarkly=LaunchDarklySettings(
+            api_token=SecretStr(TOKEN), base_url=sim.url, project_key="p", environment_key="e"
+        ),
+        admin=AdminSettings(port=0),
+    )
+    loop = asyncio.get_running_loop()
+    with capture_logs() as logs:
+        code = await asyncio.wait_for(app._serve(settings), 15.0)  # noqa: SLF001
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+    assert code == app.CRASHED
+    (line,) = [entry for entry in logs if entry["event"] == "ldsync.crashed"]
+    assert line["detail"] == "a defect"

@@ -1,0 +1,499 @@
+"""The core from the record to the commit, under every order of events that Hypothesis can think of.
+
+The model is a history: all records of all partitions, what LaunchDarkly was told and when, and
+plain dictionaries of what must be waiting. It knows nothing of lanes, pages and chunks. Partitions
+are revoked and assigned again, and then read again from what was committed; requests without an
+answer are applied later, or never. Whatever happens, nothing is lost and the newest wins.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from ldsync.sync.buffer import (
+    CHANGE_OVERHEAD_BYTES,
+    LANE_OVERHEAD_BYTES,
+    PAGE_OVERHEAD_BYTES,
+    Buffer,
+)
+from ldsync.sync.change import Change, Segment, Target, includes
+from ldsync.sync.ledger import Ledger
+from ldsync.sync.limits import Budget, Limits
+from ldsync.versions.memory import MemoryVersions
+from tests.support.core import finished, partition, segment
+
+if TYPE_CHECKING:
+    from ldsync.sync.buffer import Batch
+    from ldsync.sync.ledger import Account, Partition
+
+SETTLE_SECONDS = 10.0
+PARTITIONS = (partition(0), partition(1), partition(2))
+BUDGET = Budget(max_changes=6, max_bytes=100_000, resume_ratio=0.5)
+
+places = st.sampled_from(PARTITIONS)
+events = st.tuples(
+    st.sampled_from([0, 0, 0, 0, 1, 2, 3, -1]),  # which target; mostly one, so that changes meet
+    st.sampled_from(["user/a", "user/b", "user/cc", "user/é", "user/long_name"]),
+    st.integers(0, 20),
+    st.sampled_from("+-"),
+)
+picks = st.integers(0, 10)
+"""Any of a few things: the number is taken modulo how many there are."""
+
+
+class Key(NamedTuple):
+    """A member of a segment: what has one state in LaunchDarkly."""
+
+    segment: Segment
+    member: str
+
+
+class Record(NamedTuple):
+    """A record of a partition: of a change, or of nothing that matters here."""
+
+    target: Target | None
+    member: str
+    stamp: str
+
+    @property
+    def version(self) -> str:
+        """What orders it."""
+        return self.stamp[:-1]
+
+
+@dataclass
+class Flight:
+    """A batch in flight, and what is sent of it."""
+
+    batch: Batch
+    current: bool = True
+    sent: dict[Key, str] = field(default_factory=dict)
+
+
+@dataclass
+class Ghost:
+    """A request without an answer: it may be applied until it is too late."""
+
+    until: float
+    sent: dict[Key, str]
+
+
+class Flow(RuleBasedStateMachine):
+    """The whole core, with the rest of the world as a model."""
+
+    writes = 1
+
+    def __init__(self) -> None:
+        """Start with empty partitions."""
+        super().__init__()
+        self.limits = Limits(max_size=3, max_bytes=24, max_age=2.0, writes_per_segment=self.writes)
+        self.now = 100.0
+        self.buffer = Buffer(self.limits, BUDGET)
+        self.ledger = Ledger()
+        self.versions = MemoryVersions(10_000, self.now)
+        self.logs: dict[Partition, list[Record]] = {place: [] for place in PARTITIONS}
+        self.position = dict.fromkeys(PARTITIONS, 0)
+        self.committed = dict.fromkeys(PARTITIONS, 0)
+        self.highest: dict[Partition, int] = {}
+        self.launchdarkly: dict[Key, str] = {}
+        self.done: dict[Key, str] = {}  # the newest version delivered or rejected
+        self.rejected: set[Key] = set()
+        self.waiting: dict[Key, str] = {}
+        self.since: dict[Key, float] = {}
+        self.known: dict[Key, str] = {}
+        self.blocked: dict[Key, float] = {}
+        self.not_before: dict[Segment, float] = defaultdict(float)
+        self.flights: list[Flight] = []
+        self.ghosts: list[Ghost] = []
+        self.counts: Counter[str] = Counter()
+        self.draining = False
+        self.over = False
+
+    @initialize()
+    def make_targets(self) -> None:
+        """Two segments with batches, one without, and one that is written to in both ways."""
+        one, two, three = segment("one"), segment("two"), segment("three")
+        self.targets = [
+            Target(one, context_kind="user"),
+            Target(two, context_kind="user"),
+            Target(three, context_kind="user", batch_events=False),
+            Target(two, context_kind="user", batch_events=False),
+        ]
+
+    # --- records ------------------------------------------------------------------------------
+
+    @rule(place=places, records=st.lists(events, min_size=1, max_size=4))
+    def consume_new(self, place: Partition, records: list[tuple[int, str, int, str]]) -> None:
+        """New records come, behind those that are still to be consumed again.
+
+        Their versions are in disorder, and tie within a partition only.
+        """
+        for number, member, version, sign in records:
+            target = None if number < 0 else self.targets[number]
+            text = f"{version:02d}.{place.number}{sign}"
+            self.logs[place].append(Record(target, member, text))
+        self.consume(place, len(records))
+
+    @precondition(lambda self: any(self.position[p] < len(self.logs[p]) for p in PARTITIONS))
+    @rule(place=places, size=st.integers(1, 4))
+    def consume(self, place: Partition, size: int) -> None:
+        """Take in a chunk, as the worker does."""
+        start = self.position[place]
+        records = self.logs[place][start : start + size]
+        if not records:
+            return
+        account: Account = self.ledger.account(place)
+        chunk = account.open_chunk(start, start + len(records), 1_000 * start)
+        for record in records:
+            if record.target is not None:
+                change = Change(record.target, record.member, record.stamp)
+                coalesced = self.buffer.add([change], chunk, self.now)
+                self.counts["added"] += 1
+                self.counts["coalesced"] += coalesced
+                self._note_waiting(record, coalesced=coalesced == 1)
+        chunk.release()
+        self.position[place] = start + len(records)
+
+    def _note_waiting(self, record: Record, *, coalesced: bool) -> None:
+        assert record.target is not None
+        key = Key(record.target.segment, record.member)
+        waiting = self.waiting.get(key)
+        assert coalesced == (waiting is not None)
+        if waiting is None or record.version >= waiting[:-1]:
+            self.waiting[key] = record.stamp
+        self.since.setdefault(key, self.now)
+
+    # --- batches ------------------------------------------------------------------------------
+
+    @rule()
+    def take(self) -> None:
+        """Take one batch, if one is due."""
+        self._take()
+
+    @rule()
+    def take_all(self) -> None:
+        """Take until nothing is due: that ends, and what is left has a reason to wait."""
+        for _ in range(1 + len(self.waiting)):
+            if self._take() is None:
+                break
+        else:
+            raise AssertionError("more batches than changes")
+        deadline = self.buffer.next_deadline()
+        assert deadline is None or deadline > self.now
+        flying = {key for flight in self.flights for key in flight.sent}
+        for key in self.waiting:
+            assert (
+                self.now < self.since[key] + self.limits.max_age and not self.draining
+            ) or self._held_back(key, flying), key
+
+    def _held_back(self, key: Key, flying: set[Key]) -> bool:
+        return (
+            key in flying
+            or self.blocked.get(key, 0.0) > self.now
+            or self.not_before[key.segment] > self.now
+            or self._writes_of(key.segment) >= self.limits.writes_per_segment
+        )
+
+    def _writes_of(self, segment: Segment) -> int:
+        return sum(flight.batch.segment is segment for flight in self.flights)
+
+    def _take(self) -> Batch | None:
+        deadline = self.buffer.next_deadline()
+        batch = self.buffer.take(self.now)
+        if batch is None:
+            return None
+        assert deadline is not None
+        assert deadline <= self.now
+        assert self.buffer.is_current(batch)
+        assert 1 <= len(batch.changes) <= self.limits.max_size
+        size = sum(len(member.encode()) for member in batch.changes)
+        assert size <= self.limits.max_bytes or len(batch.changes) == 1
+        assert len(batch.changes) == 1 or batch.segment is not self.targets[2].segment
+        assert sum(count for _, count in batch.waits()) == len(batch.changes)
+        keys = {Key(batch.segment, member): text for member, text in batch.changes.items()}
+        flying = {key for flight in self.flights for key in flight.sent}
+        for key, text in keys.items():
+            assert not self._held_back(key, flying)
+            assert self.waiting.pop(key) == text
+            del self.since[key]
+        self._send(batch, keys)
+        return batch
+
+    def _send(self, batch: Batch, keys: dict[Key, str]) -> None:
+        stale = finished(self.versions.merge(batch.segment, batch.changes, self.now))
+        expected = {key: self._newest_known(key, text) for key, text in keys.items()}
+        assert {Key(batch.segment, m): s for m, s in batch.changes.items()} == expected
+        assert stale == sum(keys[key] != text for key, text in expected.items())
+        self.known |= expected
+        self.flights.append(Flight(batch, sent=expected))
+
+    def _newest_known(self, key: Key, text: str) -> str:
+        known = self.known.get(key)
+        return text if known is None or text[:-1] >= known[:-1] else known
+
+    def _land(self, pick: int) -> Flight:
+        return self.flights.pop(pick % len(self.flights))
+
+    def _apply(self, sent: dict[Key, str]) -> None:
+        self.launchdarkly |= sent
+
+    @precondition(lambda self: self.flights)
+    @rule(pick=picks, rejects=st.integers(0, 2))
+    def deliver(self, pick: int, rejects: int) -> None:
+        """LaunchDarkly accepts a batch, but for the first few members of it."""
+        flight = self._land(pick)
+        refused = dict(list(flight.sent.items())[:rejects])
+        accepted = {key: s for key, s in flight.sent.items() if key not in refused}
+        self._apply(accepted)
+        self.rejected |= refused.keys()
+        before = self.ledger.committable()
+        self.buffer.settle(flight.batch, self.now)
+        self.not_before[flight.batch.segment] = 0.0
+        if flight.current:
+            self.counts["settled"] += len(flight.sent)
+            for key, text in flight.sent.items():
+                self.done[key] = max(self.done.get(key, ""), text[:-1])
+        else:
+            self.counts["late"] += len(flight.sent)
+            assert self.ledger.committable() == before
+
+    @precondition(lambda self: self.flights)
+    @rule(
+        pick=picks,
+        wait=st.sampled_from([0.0, 1.0, 4.0]),
+        ambiguous=st.booleans(),
+        applied=st.booleans(),
+    )
+    def fail(self, pick: int, wait: float, *, ambiguous: bool, applied: bool) -> None:
+        """An attempt fails, or ends without an answer."""
+        flight = self._land(pick)
+        segment, sent = flight.batch.segment, flight.sent
+        until = self.now + SETTLE_SECONDS if ambiguous else 0.0
+        if ambiguous:
+            self.ghosts.append(Ghost(until, sent))
+            self.blocked |= dict.fromkeys(sent, until)
+            if applied:
+                self._apply(sent)
+        before = self.ledger.committable()
+        coalesced = self.buffer.give_back(
+            flight.batch, self.now, not_before=self.now + wait, blocked_until=until
+        )
+        self.not_before[segment] = max(self.not_before[segment], self.now + wait)
+        assert self.ledger.committable() == before
+        if not flight.current:
+            assert coalesced == 0
+            self.not_before[segment] = self.not_before[segment] if self._lives(segment) else 0.0
+            return
+        assert coalesced == sum(key in self.waiting for key in sent)
+        self.counts["coalesced"] += coalesced
+        for key, text in sent.items():
+            waiting = self.waiting.get(key)
+            if waiting is None or waiting[:-1] < text[:-1]:
+                self.waiting[key] = text
+            self.since[key] = 0.0  # old enough
+
+    def _lives(self, segment: Segment) -> bool:
+        return any(lane.segment is segment for lane in self.buffer.lanes())
+
+    @precondition(lambda self: self.ghosts)
+    @rule(pick=picks)
+    def apply_late(self, pick: int) -> None:
+        """A request without an answer is applied after all; perhaps more than once."""
+        self._apply(self.ghosts[pick % len(self.ghosts)].sent)
+
+    # --- the world ----------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0, 5.0, 12.0]), applied=st.booleans())
+    def advance(self, seconds: float, *, applied: bool) -> None:
+        """Time passes; requests without an answer are applied at the last moment, or never."""
+        self.now += seconds
+        for ghost in [ghost for ghost in self.ghosts if ghost.until <= self.now]:
+            if applied:
+                self._apply(ghost.sent)
+            self.ghosts.remove(ghost)
+
+    @rule(on=st.booleans())
+    def drain(self, *, on: bool) -> None:
+        """Make everything due, or not any longer."""
+        self.draining = on
+        self.buffer.drain(self.now, on=on)
+
+    @rule()
+    def commit(self) -> None:
+        """Commit what may be committed."""
+        self.committed |= self.ledger.committable()
+
+    @rule(politely=st.booleans())
+    def revoke(self, *, politely: bool) -> None:
+        """Lose all partitions, and get them again from where they were committed."""
+        if politely:
+            self.commit()
+        for place in PARTITIONS:
+            self.ledger.revoke(place)
+        self.counts["abandoned"] += self.buffer.changes
+        forgotten = self.buffer.discard(self.now)
+        assert {
+            Key(segment, member): text
+            for segment, changes in forgotten
+            for member, text in changes.items()
+        } == self.waiting
+        for one, changes in forgotten:
+            finished(self.versions.merge(one, changes, self.now))
+        for key, text in self.waiting.items():
+            self.known[key] = self._newest_known(key, text)
+        self.waiting.clear()
+        self.since.clear()
+        for flight in self.flights:
+            flight.current = False
+        for one in list(self.not_before):
+            if not self._lives(one):
+                del self.not_before[one]
+        assert self.ledger.committable() == {}
+        self.position = dict(self.committed)
+        self.highest = {}
+
+    # --- what always holds --------------------------------------------------------------------
+
+    @invariant()
+    def no_change_lost(self) -> None:
+        """Committable never passes a record that still has to be written (P1).
+
+        One that was superseded by a change of another partition is settled with that (R8).
+        """
+        passed = self.committed | self.ledger.committable()
+        for place, log in self.logs.items():
+            still_there: dict[Key, str] = {}
+            for record in log[passed[place] :]:
+                if record.target is not None:
+                    key = Key(record.target.segment, record.member)
+                    still_there[key] = max(still_there.get(key, ""), record.version)
+            for record in log[: passed[place]]:
+                if record.target is not None:
+                    key = Key(record.target.segment, record.member)
+                    written = self.done.get(key, "")
+                    assert max(written, still_there.get(key, "")) >= record.version, record
+
+    @invariant()
+    def committable_is_monotone_per_epoch(self) -> None:
+        """It never falls within an epoch, and never passes what was consumed."""
+        committable = self.ledger.committable()
+        for place, offset in self.highest.items():
+            assert committable[place] >= offset
+        for place, offset in committable.items():
+            assert self.committed[place] <= offset <= self.position[place]
+        self.highest = committable
+
+    @invariant()
+    def every_change_is_accounted_for(self) -> None:
+        """Added = coalesced + in the buffer + settled + abandoned (P7)."""
+        counts = self.counts
+        assert self.buffer.changes >= 0
+        assert counts["added"] == (
+            counts["coalesced"] + self.buffer.changes + counts["settled"] + counts["abandoned"]
+        )
+        current = [key for flight in self.flights if flight.current for key in flight.sent]
+        assert self.buffer.changes == len(self.waiting) + len(current)
+        assert self.buffer.empty == (self.buffer.changes == 0)
+        assert self.buffer.in_flight == len(self.flights)
+        text = sum(len(key.member.encode()) for key in [*self.waiting, *current])
+        lanes = list(self.buffer.lanes())
+        assert len(lanes) == self.buffer.open_batches
+        assert self.buffer.bytes == (
+            text
+            + self.buffer.changes * CHANGE_OVERHEAD_BYTES
+            + sum(len(lane.pages) for lane in lanes) * PAGE_OVERHEAD_BYTES
+            + len(lanes) * LANE_OVERHEAD_BYTES
+        )
+        assert sum(lane.in_flight for lane in lanes) == sum(len(f.sent) for f in self.flights)
+
+    @invariant()
+    def the_buffer_is_over_budget_with_hysteresis(self) -> None:
+        """Over from the budget on, and until both measures are below the share of it (P3)."""
+        share = BUDGET.resume_ratio if self.over else 1.0
+        self.over = (
+            self.buffer.changes >= BUDGET.max_changes * share
+            or self.buffer.bytes >= BUDGET.max_bytes * share
+        )
+        assert self.buffer.over_budget() == self.over
+
+    @invariant()
+    def one_writer_per_member(self) -> None:
+        """No member is in two batches in flight, whatever their epochs (P4)."""
+        flying = Counter(key for flight in self.flights for key in flight.sent)
+        assert all(count == 1 for count in flying.values())
+
+    def teardown(self) -> None:
+        """In the end everything is written and the newest has won (P2)."""
+        if not hasattr(self, "targets"):
+            return
+        for place in PARTITIONS:
+            self.consume(place, len(self.logs[place]))
+        self.drain(on=True)
+        for _ in range(1_000):
+            while self.flights:
+                self.deliver(0, 0)
+            if self.buffer.empty and not self.ghosts:
+                break
+            self.take_all()
+            if not self.flights:
+                deadline = self.buffer.next_deadline()
+                assert deadline is not None
+                self.advance(max(deadline - self.now, 0.0), applied=True)
+        assert self.buffer.empty
+        self.no_change_lost()
+        self.every_change_is_accounted_for()
+        for place, offset in self.ledger.committable().items():
+            assert offset == len(self.logs[place])
+        self._the_newest_won()
+        self._nothing_is_remembered()
+
+    def _the_newest_won(self) -> None:
+        newest: dict[Key, Record] = {}
+        for log in self.logs.values():
+            for record in log:
+                if record.target is not None:
+                    key = Key(record.target.segment, record.member)
+                    if key not in newest or record.version >= newest[key].version:
+                        newest[key] = record
+        for key, record in newest.items():
+            if key not in self.rejected:
+                assert includes(self.launchdarkly[key]) == includes(record.stamp), key
+
+    def _nothing_is_remembered(self) -> None:
+        self.now += SETTLE_SECONDS
+        assert self.buffer.take(self.now) is None
+        assert self.buffer.next_deadline() is None
+        assert self.buffer.open_batches == 0
+        assert self.buffer.bytes == 0
+
+
+class WideFlow(Flow):
+    """The same, with up to four writes to a segment at a time."""
+
+    writes = 4
+
+
+EFFORT = settings(max_examples=200, stateful_step_count=60)
+
+
+def test_the_flow_with_one_write_per_segment() -> None:
+    """What standard segments need."""
+    run_state_machine_as_test(Flow, settings=EFFORT)
+
+
+def test_the_flow_with_several_writes_per_segment() -> None:
+    """Batches of a segment in flight at a time have no member in common."""
+    run_state_machine_as_test(WideFlow, settings=EFFORT)
