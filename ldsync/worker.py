@@ -158,7 +158,11 @@ class Worker:
             # Each change of such a record is accounted for like a record of its own, and so is what
             # is invalid in it.
             changes = in_order(changes, several)
-            refused += [(found.worst, record) for found, record, _ in several if found.worst]
+            refused += [
+                (found.worst, record)
+                for found, record, _ in several
+                if found.worst is not None and found.worst.outcome is RecordOutcome.INVALID
+            ]
         coalesced = self._buffer.add(changes, chunk, now)
         chunk.release()
         consumed = len(changes) + len(refused)

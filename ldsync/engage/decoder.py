@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _MOST_TARGETS: Final = 100_000
 
-# What the fast path raises for what it does not expect: broken JSON, a field that is missing, an
-# audience that is not known yet, or something of another type than usual.
-_UNUSUAL: Final = (ValueError, KeyError, TypeError, AttributeError)
+# What the fast path raises for what it does not expect: a field that is missing, an audience that
+# is not known yet, or something of another type than usual.
+_UNUSUAL: Final = (KeyError, TypeError, AttributeError)
 
 
 class Record(Protocol):
@@ -87,6 +87,7 @@ class Decoder:
         self._plans = rules.plans
         self._others = rules.others
         self._usual = {type_: rule.targets for type_, rule in rules.usual().items()}
+        self._ordinary = rules.ordinary()
         versions = Versions()
         self._version_of = versions.version
         self.fallbacks = versions.fallbacks
@@ -123,24 +124,26 @@ class Decoder:
             return verdict.TOMBSTONE
         try:
             document = orjson.loads(value)
-            found = self._usual_change(document, record_ms)
-        except _UNUSUAL:
+        except ValueError:
             document = events.parse(value)
             if isinstance(document, Verdict):
                 return document
+        try:
+            found = self._usual_reading(document, record_ms)
+        except _UNUSUAL:
             found = None
         return found or self._read(document, value, record_ms)
 
-    def _usual_change(self, document: Any, record_ms: int) -> Change | None:
-        """Return the change of an event that looks as events of known audiences usually do.
+    def _usual_reading(self, document: Any, record_ms: int) -> Change | Verdict | None:
+        """Read an event that looks as ordinary calls and those of known audiences usually do.
 
         Raises:
-            ValueError, KeyError, TypeError, AttributeError: It does not, as when it returns None.
+            KeyError, TypeError, AttributeError: It does not, as when it returns None.
         """
         personas = document["context"].get("personas")
-        if not personas:
-            return None
         kind = document["type"]
+        if not personas:
+            return self._ordinary.get(kind) if personas is None else None
         target = self._usual[kind][personas["computation_id"]]
         audience_key = target.audience_key
         entered = document["properties" if kind == "track" else "traits"][audience_key]
@@ -160,16 +163,14 @@ class Decoder:
             )
         return None
 
-    def _read(self, document: events.Document | list[Any], value: bytes, record_ms: int) -> Found:
+    def _read(self, document: Any, value: bytes, record_ms: int) -> Found:
         """Read one event, or all that are nested in a record."""
-        kind = document.get("type") if isinstance(document, dict) else None
-        if kind is None:
-            parts = events.nested(document, value)
-            if parts is not None:
-                return self._read_parts(parts, record_ms)
-        if not isinstance(document, dict):
-            return verdict.NOT_AN_OBJECT
-        return self._interpret(document, value, record_ms)
+        parts = events.nested(document, value)
+        if parts is not None:
+            return self._read_parts(parts, record_ms)
+        if isinstance(document, dict):
+            return self._interpret(document, value, record_ms)
+        return verdict.NOT_AN_OBJECT
 
     def _read_parts(self, parts: list[Any], record_ms: int) -> Found:
         """Read the events of a record, whose digits are all there."""

@@ -43,8 +43,8 @@ def parse(value: bytes) -> Document | list[Any] | Verdict:
     return verdict.BAD_JSON if document is _UNREADABLE else verdict.NOT_AN_OBJECT
 
 
-def nested(document: Document | list[Any], value: bytes) -> list[Any] | None:
-    """Return the events of a record that has several of them, None if it is one event itself.
+def nested(document: Any, value: bytes) -> list[Any] | None:
+    """Return the events of a record that has several of them, None if it is no such record.
 
     Such a record is an array of events, or a batch of Segment's HTTP API: an object without a type
     of its own and with an array `batch`, whose `context` stands in for what its events do not say

@@ -49,7 +49,7 @@ class ReferenceReader:
             "anonymousId": self._text(fields.anonymous_id),
         }
         place = fields.traits_or_properties
-        self._flags: Get = _walk(place) if place else _first("properties", "traits")
+        self._flags: Get = _walk(place) if place else _usual_flags
 
     def audience(self, document: Document, value: bytes) -> Audience | Verdict:
         """Return the audience, or why the destination would refuse the event (Reader).
@@ -135,16 +135,9 @@ def _walk(path: Path) -> Get:
     return field_reader(Field(path.steps[0], path.steps[1:]))
 
 
-def _first(*names: str) -> Get:
-    """Return the first of these fields that is not null."""
-
-    def first(document: Document) -> Any:
-        for name in names:
-            if (found := document.get(name)) is not None:
-                return found
-        return None
-
-    return first
+def _usual_flags(document: Document) -> Any:
+    properties = document.get("properties")
+    return document.get("traits") if properties is None else properties
 
 
 def _is_sendable(text: Any) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ldsync.engage.reading import Audience, Reader, TextReader
     from ldsync.engage.trigger.compiling import Test
 
+_CALLS = ("identify", "track", "page", "screen", "group", "alias", "delete")
 _JOURNEY_STEP = "journey_step"
 _WITHOUT_FLAG: dict[WithoutFlag, bool | Verdict] = {
     WithoutFlag.DEAD_LETTER: verdict.MEMBERSHIP_MISSING,
@@ -193,6 +194,23 @@ class Rules:
             wanted = [each for group in plan for keyed in group.keyed for each in keyed.wanted]
             if len(wanted) == 1 and not wanted[0].tests and self._is_usual(wanted[0].rule):
                 found[type_] = wanted[0].rule
+        return found
+
+    def ordinary(self) -> dict[str, Verdict]:
+        """Return, by type, the verdict on calls that have a context and no `personas` in it."""
+        found = {}
+        for type_ in _CALLS:
+            plan = self.plans.get(type_, self.others)
+            classes = {
+                each.rule.mapping.fields.computation_class
+                for group in plan
+                for keyed in group.keyed
+                for each in keyed.wanted
+            }
+            if not plan:
+                found[type_] = verdict.TYPE_NOT_AUDIENCE
+            elif classes == {DEFAULT_FIELDS.computation_class}:
+                found[type_] = verdict.NOT_ENGAGE
         return found
 
     def _is_usual(self, rule: Rule) -> bool:
