@@ -231,7 +231,7 @@ class Buffer:
         batch.lane.land(batch.changes)
         if self.is_current(batch):
             self.changes -= len(batch.changes)
-            self._text -= _text_of(batch.changes)
+            self._text -= sum(page.size for page in batch.pages)
 
     def _after(self, lane: Lane, now: float) -> None:
         """Bring up to date what depends on the lane: the estimate, and when it is due, if ever."""

@@ -120,9 +120,8 @@ class Lane:
         A page that is due takes along what follows it, due or not, as far as there is room.
         """
         self._blocked = [block for block in self._blocked if block[0] > now]
-        taken: dict[str, str] = {}
         plan: list[tuple[Page, dict[str, str]]] = []
-        size = 0
+        count = size = 0
         for page, changes in self._waiting():
             if page.held_until > now:
                 continue
@@ -134,17 +133,20 @@ class Lane:
                 continue
             if plan and (
                 page.single
-                or len(taken) + len(free) > limits.max_size
+                or count + len(free) > limits.max_size
                 or size + page.size > limits.max_bytes
             ):
                 break
             plan.append((page, free))
-            taken.update(free)
+            count += len(free)
             size += page.size
             if page.single:
                 break
         if not plan:
             return None
+        taken = plan[0][1]
+        if len(plan) > 1:
+            taken = {member: stamp for _, free in plan for member, stamp in free.items()}
         self._take_off(taken)
         self._flying.append(taken)
         return taken, tuple(self._part(page, free) for page, free in plan)
@@ -153,8 +155,10 @@ class Lane:
         """Yield the waiting pages with their changes."""
         items = iter(self.changes.items())
         for page in self.pages:
-            if not page.in_flight:
-                yield page, dict(islice(items, page.count))
+            if page.in_flight:
+                continue
+            whole = page.count == len(self.changes)
+            yield page, self.changes if whole else dict(islice(items, page.count))
 
     def _free(self, changes: dict[str, str]) -> dict[str, str]:
         """Return the changes whose members are neither in flight (P4) nor blocked (R1)."""

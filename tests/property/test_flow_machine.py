@@ -50,6 +50,7 @@ events = st.tuples(
     st.integers(0, 20),
     st.sampled_from("+-"),
 )
+waits = st.sampled_from([0.0, 0.5, 2.0, 2.0, 2.0, 5.0, 12.0])
 picks = st.integers(0, 10)
 """Any of a few things: the number is taken modulo how many there are."""
 
@@ -135,9 +136,11 @@ class Flow(RuleBasedStateMachine):
 
     # --- records ------------------------------------------------------------------------------
 
-    @rule(place=places, records=st.lists(events, min_size=1, max_size=4))
-    def consume_new(self, place: Partition, records: list[tuple[int, str, int, str]]) -> None:
-        """New records come, behind those that are still to be consumed again.
+    @rule(place=places, records=st.lists(events, min_size=1, max_size=4), wait=waits)
+    def consume_new(
+        self, place: Partition, records: list[tuple[int, str, int, str]], wait: float
+    ) -> None:
+        """New records come, behind those that are still to be consumed again; then time passes.
 
         Their versions are in disorder, and tie within a partition only.
         """
@@ -146,6 +149,7 @@ class Flow(RuleBasedStateMachine):
             text = f"{version:02d}.{place.number}{sign}"
             self.logs[place].append(Record(target, member, text))
         self.consume(place, len(records))
+        self.flush(wait, applied=True)
 
     @precondition(lambda self: any(self.position[p] < len(self.logs[p]) for p in PARTITIONS))
     @rule(place=places, size=st.integers(1, 4))
@@ -178,9 +182,17 @@ class Flow(RuleBasedStateMachine):
 
     # --- batches ------------------------------------------------------------------------------
 
-    @rule()
-    def take(self) -> None:
-        """Take one batch, if one is due."""
+    @rule(wait=waits, applied=st.booleans())
+    def flush(self, wait: float, *, applied: bool) -> None:
+        """Time passes, and one batch is taken if one is due.
+
+        Requests without an answer are applied at the last moment, or never.
+        """
+        self.now += wait
+        for ghost in [ghost for ghost in self.ghosts if ghost.until <= self.now]:
+            if applied:
+                self._apply(ghost.sent)
+            self.ghosts.remove(ghost)
         self._take()
 
     @rule()
@@ -303,7 +315,31 @@ class Flow(RuleBasedStateMachine):
             waiting = self.waiting.get(key)
             if waiting is None or waiting[:-1] < text[:-1]:
                 self.waiting[key] = text
-            self.since[key] = 0.0  # old enough
+            # What comes back is old enough; a newer change has its own time.
+            self.since.setdefault(key, 0.0)
+
+    @rule(
+        place=places,
+        records=st.lists(events, min_size=1, max_size=4),
+        pick=picks,
+        wait=waits,
+        outcome=st.sampled_from(["delivered", "failed", "no_answer"]),
+    )
+    def attempt(
+        self,
+        place: Partition,
+        records: list[tuple[int, str, int, str]],
+        pick: int,
+        wait: float,
+        outcome: str,
+    ) -> None:
+        """What happens all the time: a batch is taken, records come, a write ends."""
+        self.flush(wait, applied=True)
+        self.consume_new(place, records, 0.0)
+        if self.flights and outcome == "delivered":
+            self.deliver(pick, 0)
+        elif self.flights:
+            self.fail(pick, 0.0, ambiguous=outcome == "no_answer", applied=False)
 
     def _lives(self, segment: Segment) -> bool:
         return any(lane.segment is segment for lane in self.buffer.lanes())
@@ -315,15 +351,6 @@ class Flow(RuleBasedStateMachine):
         self._apply(self.ghosts[pick % len(self.ghosts)].sent)
 
     # --- the world ----------------------------------------------------------------------------
-
-    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0, 5.0, 12.0]), applied=st.booleans())
-    def advance(self, seconds: float, *, applied: bool) -> None:
-        """Time passes; requests without an answer are applied at the last moment, or never."""
-        self.now += seconds
-        for ghost in [ghost for ghost in self.ghosts if ghost.until <= self.now]:
-            if applied:
-                self._apply(ghost.sent)
-            self.ghosts.remove(ghost)
 
     @rule(on=st.booleans())
     def drain(self, *, on: bool) -> None:
@@ -451,7 +478,7 @@ class Flow(RuleBasedStateMachine):
             if not self.flights:
                 deadline = self.buffer.next_deadline()
                 assert deadline is not None
-                self.advance(max(deadline - self.now, 0.0), applied=True)
+                self.flush(max(deadline - self.now, 0.0), applied=True)
         assert self.buffer.empty
         self.no_change_lost()
         self.every_change_is_accounted_for()
