@@ -235,8 +235,8 @@ class Lane:
     def give_back(self, changes: dict[str, str], pages: Sequence[Page]) -> list[str]:
         """Put changes back where they were; return the members that had a change waiting.
 
-        Of those the newer change stays, in the place of the waiting one, which then also holds what
-        the returned one held.
+        Of those the newer change stays, in the place of the waiting one, and what was held for the
+        returned one is held until the last page is settled (R8).
         """
         returned: dict[str, str] = {}
         met: list[str] = []
@@ -249,7 +249,8 @@ class Lane:
             if not supersedes(waiting, stamp):
                 self.changes[member] = stamp
         if met:
-            for page in pages:
+            # Records that the returned changes had superseded may be held by any page behind them.
+            for page in self.pages:
                 self.pages[-1].share_holds(page)
         if returned:
             self._put_back(pages[0], returned)

@@ -208,6 +208,24 @@ def test_what_was_superseded_while_in_flight_is_settled_with_its_survivor() -> N
     assert intake.committable(1) == 5
 
 
+def test_what_a_later_page_holds_for_a_batch_that_comes_back_stays_held() -> None:
+    """R8: it is settled with the survivor, which came from another partition meanwhile."""
+    intake, vip = Intake(Limits(max_size=1)), target()
+    intake.add(vip, "a", "b", number=2)
+    intake.add(vip, "a", version=2, number=0)  # held by the page of "b"
+    batch = intake.take(0.0)
+    intake.add(vip, "a", now=1.0, version=3, number=1)
+    assert intake.buffer.give_back(batch, 1.0, not_before=1.0) == 1
+    following = intake.take(1.0)
+    assert keys(following) == ["b"]
+    intake.buffer.settle(following, 1.0)
+    assert intake.committable(0) is None
+    intake.buffer.settle(intake.take(1.0), 1.0)
+    assert intake.committable(0) == 3
+    assert intake.committable(1) == 4
+    assert intake.committable(2) == 2
+
+
 def test_what_settles_behind_a_page_that_waits_is_not_kept() -> None:
     """A member that nobody answers for hours does not make settled pages pile up (P3)."""
     intake, vip = Intake(Limits(max_size=1)), target()
