@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 import ldsync
-from ldsync.engage.mapping import Decoder, Mapping
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
@@ -24,6 +23,7 @@ from ldsync.launchdarkly.outcome import REJECTED, Patience, RetryReason
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.writers.standard import StandardWriter
+from ldsync.mappings import decoder_of
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
@@ -125,7 +125,7 @@ class _App:
         versions = MemoryVersions(settings.ordering.max_entries, time.monotonic())
         ledger = Ledger()
         parts = Parts(
-            decoder=Decoder(Mapping(segment_key=settings.naming.segment_key)),
+            decoder=decoder_of(settings),
             buffer=buffer,
             ledger=ledger,
             versions=versions,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ldsync.engage.decoder import in_order
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
 from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiokafka import ConsumerRecord
 
-    from ldsync.engage.mapping import Decoder
+    from ldsync.engage.decoder import Decoder
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
     from ldsync.launchdarkly.pacing import Pacing
@@ -152,10 +153,20 @@ class Worker:
         now = time.monotonic()
         first = records[0]
         chunk = account.open_chunk(first.offset, records[-1].offset + 1, first.timestamp)
-        changes, refused = self._decoder.read_all(records)
+        changes, refused, several = self._decoder.read_all(records)
+        if several:
+            # Each change of such a record is accounted for like a record of its own, and so is what
+            # is invalid in it.
+            changes = in_order(changes, several)
+            refused += [
+                (found.worst, record)
+                for found, record, _ in several
+                if found.worst is not None and found.worst.outcome is RecordOutcome.INVALID
+            ]
         coalesced = self._buffer.add(changes, chunk, now)
         chunk.release()
-        self._journal.records(account.partition.topic, len(records), coalesced)
+        consumed = len(changes) + len(refused)
+        self._journal.records(account.partition.topic, consumed, coalesced)
         self._journal.refused(refused, account.partition)
         self._journal.fallbacks(self._decoder.fallbacks)
         deadline = self._buffer.next_deadline()

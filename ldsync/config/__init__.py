@@ -1,8 +1,8 @@
 """Configuration: a TOML file, the environment and files of secrets become one checked `Settings`.
 
-The only package that knows pydantic, and the only reader of `os.environ`. `sections` has the keys,
-`schema` lists them, `sources` reads, `values` and `rules` check, `problems` explains, `settings`
-puts everything together and `effective` writes it down again.
+The only package that knows pydantic, and the only reader of `os.environ`. `sections` and `mappings`
+have the keys, `schema` lists them, `sources` reads, `values` and `rules` check, `problems`
+explains, `settings` puts everything together and `effective` writes it down again.
 """
 
 from typing import TYPE_CHECKING
@@ -23,11 +23,16 @@ from ldsync.config.sections import (
 )
 
 if TYPE_CHECKING:
+    from ldsync.config.mappings import FromPath, MappingSettings
     from ldsync.config.settings import Loaded, Settings, load, load_with_sources
 else:
 
     def __getattr__(name: str) -> object:
         """Import what needs pydantic-settings only when asked: the health check never does."""
+        if name in {"FromPath", "MappingSettings"}:
+            from ldsync.config import mappings  # noqa: PLC0415 - that is the point
+
+            return getattr(mappings, name)
         if name in {"Loaded", "Settings", "load", "load_with_sources"}:
             from ldsync.config import settings  # noqa: PLC0415 - that is the point
 
@@ -40,10 +45,12 @@ __all__ = [
     "BatchSettings",
     "BufferSettings",
     "ConfigError",
+    "FromPath",
     "KafkaSettings",
     "LaunchDarklySettings",
     "Loaded",
     "LogSettings",
+    "MappingSettings",
     "NamingSettings",
     "OrderingSettings",
     "Problem",

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from ldsync.config.schema import Key, all_keys
+from ldsync.config.mappings import FromPath
+from ldsync.config.schema import Key, all_keys, list_keys
 from ldsync.config.settings import Loaded, Settings
 
 
@@ -20,6 +21,12 @@ def render(loaded: Loaded) -> str:
         source = loaded.sources.get(key.path)
         comment = f"  # {_printable(source)}" if source else ""
         lines.append(f"{key.name} = {toml_value(_value(loaded.settings, key))}{comment}")
+    for name, keys in list_keys(Settings).items():
+        source = loaded.sources.get(name)
+        comment = f"  # {_printable(source)}" if source else ""
+        for entry in getattr(loaded.settings, name):
+            lines += ["", f"[[{name}]]{comment}"]
+            lines += [f"{key.name} = {toml_value(getattr(entry, key.name))}" for key in keys]
     return "\n".join(lines) + "\n"
 
 
@@ -28,8 +35,12 @@ def toml_value(value: Any) -> str:
     if isinstance(value, SecretStr):
         return toml_value(str(value))
     if isinstance(value, str):
+        if '"' in value and "'" not in value and value.isprintable():
+            return f"'{value}'"
         # JSON's escapes are TOML's, except that TOML wants one for DEL as well.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, FromPath):
+        return f"{{ path = {toml_value(value.path)} }}"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

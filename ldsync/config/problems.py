@@ -5,6 +5,7 @@ addresses (`values.base_url`) are left out.
 """
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from ldsync.config.schema import Key
 
 _LONGEST_VALUE = 60
+_NUMBER = re.compile(r"\[\d+\]")
 _WANTED = {
     "bool_type": "must be true or false",
     "float_type": "must be a number",
@@ -75,9 +77,11 @@ def from_validation(
     messages: dict[str, list[str]] = {}
     for details in error.errors(include_url=False):
         path, entry = _place(details["loc"])
-        messages.setdefault(path, []).append(entry + _message(details, keys.get(path)))
+        key = keys.get(_NUMBER.sub("", path))
+        messages.setdefault(path, []).append(entry + _message(details, key))
     return [
-        Problem(path, sources.get(path, ""), "; ".join(texts)) for path, texts in messages.items()
+        Problem(path, sources.get(path.partition("[")[0], ""), "; ".join(texts))
+        for path, texts in messages.items()
     ]
 
 
@@ -89,9 +93,14 @@ def did_you_mean(name: str, candidates: Collection[str]) -> str:
 
 def _place(location: tuple[int | str, ...]) -> tuple[str, str]:
     """The key that pydantic's location is in, and which entry of its list is meant."""
-    path = ".".join(part for part in location if isinstance(part, str))
-    entry = next((f"entry {part + 1} " for part in location if isinstance(part, int)), "")
-    return path, entry
+    path, entry = "", ""
+    for part in location:
+        if isinstance(part, int):
+            path, entry = f"{path}[{part + 1}]", f"entry {part + 1} "
+        else:
+            path, entry = f"{path}.{part}" if path else part, ""
+    # An entry that is wrong itself is a problem of its list, a key of a table in it one of its own.
+    return (path.rpartition("[")[0] if entry else path), entry
 
 
 def _message(details: Any, key: Key | None) -> str:

@@ -170,6 +170,18 @@ def _limits(settings: "Settings") -> Iterator[Violation]:
             )
 
 
+def _mappings(settings: "Settings") -> Iterator[Violation]:
+    if settings.membership_mode != "segment":
+        return
+    for number, mapping in enumerate(settings.mappings, start=1):
+        if mapping.journey_step_without_flag != "dead_letter":
+            yield Violation(
+                (f"mappings[{number}].journey_step_without_flag", "membership_mode"),
+                "would be ignored: membership_mode is segment, where a flag that is missing means "
+                "that the member is out",
+            )
+
+
 def _is_given(value: object) -> bool:
     return bool(value) and bool(str(value))
 
@@ -182,4 +194,5 @@ _RULES: tuple[Callable[["Settings"], Iterator[Violation]], ...] = (
     _kafka_times,
     _launchdarkly,
     _limits,
+    _mappings,
 )

@@ -1,7 +1,7 @@
 """Which keys there are, where they may be written, and what they mean: the models, read as data."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
@@ -58,7 +58,7 @@ def keys_of(section: str, model: type[BaseModel]) -> list[Key]:
     return [
         Key(section, name, field.annotation, field.default, field.description or "")
         for name, field in model.model_fields.items()
-        if not _is_section(field.annotation)
+        if not _is_section(field.annotation) and _entry_of(field.annotation) is None
     ]
 
 
@@ -68,12 +68,28 @@ def sections_of(root: type[BaseModel]) -> dict[str, type[Section]]:
     return {name: cast(type[Section], of) for name, of in annotations.items() if _is_section(of)}
 
 
+def lists_of(root: type[BaseModel]) -> dict[str, type[Section]]:
+    """The arrays of tables of a configuration by name, with what one of their tables is."""
+    entries = {name: _entry_of(field.annotation) for name, field in root.model_fields.items()}
+    return {name: entry for name, entry in entries.items() if entry is not None}
+
+
+def list_keys(root: type[BaseModel]) -> dict[str, list[Key]]:
+    """The keys of a table of each array, by the name of the array; only a file can have them."""
+    return {name: keys_of(name, entry) for name, entry in lists_of(root).items()}
+
+
 def all_keys(root: type[BaseModel]) -> list[Key]:
-    """All keys of a configuration: those at the top, then table by table."""
+    """All keys of a configuration but those of lists: those at the top, then table by table."""
     keys = keys_of("", root)
     for section, model in sections_of(root).items():
         keys += keys_of(section, model)
     return keys
+
+
+def _entry_of(annotation: Any) -> type[Section] | None:
+    entry = next(iter(get_args(annotation)), None)
+    return entry if get_origin(annotation) is tuple and _is_section(entry) else None
 
 
 def _is_section(annotation: Any) -> bool:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -14,9 +14,10 @@ from pydantic_settings import (
 )
 
 from ldsync.config import sections, sources
+from ldsync.config.mappings import MappingSettings, not_too_many
 from ldsync.config.problems import ConfigError, Problem, from_validation
 from ldsync.config.rules import violations
-from ldsync.config.schema import Key, all_keys
+from ldsync.config.schema import all_keys, list_keys
 
 
 class Settings(BaseSettings):
@@ -30,9 +31,9 @@ class Settings(BaseSettings):
         strict=True, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
-    membership_mode: Literal["strict"] = Field(
+    membership_mode: Literal["strict", "segment"] = Field(
         default="strict",
-        description="strict: membership is what the newest event says, entering or leaving.",
+        description="strict: nothing is guessed; segment: as Segment's own destination decides.",
     )
     kafka: sections.KafkaSettings = sections.KafkaSettings()
     launchdarkly: sections.LaunchDarklySettings = sections.LaunchDarklySettings()
@@ -44,6 +45,9 @@ class Settings(BaseSettings):
     shutdown: sections.ShutdownSettings = sections.ShutdownSettings()
     admin: sections.AdminSettings = sections.AdminSettings()
     log: sections.LogSettings = sections.LogSettings()
+    mappings: Annotated[
+        tuple[MappingSettings, ...], Field(strict=False), BeforeValidator(not_too_many)
+    ] = (MappingSettings(),)
 
     @classmethod
     def settings_customise_sources(
@@ -117,11 +121,12 @@ def _validated(
     try:
         return _merged(layers), []
     except ValidationError as error:
-        keys: dict[str, Key] = {key.path: key for key in all_keys(Settings)}
-        problems = from_validation(error, keys, found)
+        keys = {key.path: key for key in all_keys(Settings)}
+        inner = {key.path: key for keys in list_keys(Settings).values() for key in keys}
+        problems = from_validation(error, keys | inner, found)
     for problem in problems:
         for layer in layers:
-            layer.drop(keys[problem.key])
+            layer.drop(problem.key)
     return _merged(layers), problems
 
 
@@ -143,5 +148,6 @@ def _broken_rules(
                 f"{other} is from {found[other]}" for other in others if other in found
             )
             message = f"{violation.message} [{given}]" if given else violation.message
-            problems.append(Problem(key, found.get(key, "not set"), message))
+            source = found.get(key.partition("[")[0], "not set")
+            problems.append(Problem(key, source, message))
     return problems

@@ -9,7 +9,7 @@ it overlooks a misspelt section, takes `…_FILE` for an unknown key and expects
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from ldsync.config.schema import (
     PREFIX,
     Key,
     all_keys,
+    list_keys,
+    lists_of,
     sections_of,
 )
 
@@ -55,10 +57,11 @@ class Layer:
         table[key.name] = value
         self.sources[key.path] = source
 
-    def drop(self, key: Key) -> None:
-        """Forget the value of one key."""
-        table = self.values.get(key.section, {}) if key.section else self.values
-        table.pop(key.name, None)
+    def drop(self, path: str) -> None:
+        """Forget the value of one key; of a key in a list (`mappings[2].name`) the whole list."""
+        section, _, name = path.partition("[")[0].rpartition(".")
+        table = self.values.get(section, {}) if section else self.values
+        table.pop(name, None)
 
 
 def environment() -> Mapping[str, str]:
@@ -71,12 +74,15 @@ def from_file(path: Path | None, environ: Mapping[str, str], root: type[BaseMode
     data, layer = read_toml(path, environ)
     file = str(path or environ.get(FILE_VARIABLE, ""))
     sections = sections_of(root)
+    lists = list_keys(root)
     known = {key.path: key for key in all_keys(root)}
     for name, value in data.items():
         if name in known:
             layer.put(known[name], value, file)
+        elif name in lists:
+            _put_list(layer, name, value, file, lists[name])
         elif name not in sections:
-            layer.problems.append(_unknown(name, file, known, sections))
+            layer.problems.append(_unknown(name, file, known, [*sections, *lists]))
         elif not isinstance(value, dict):
             layer.problems.append(Problem(name, file, f"must be a table: [{name}]"))
         else:
@@ -87,6 +93,24 @@ def from_file(path: Path | None, environ: Mapping[str, str], root: type[BaseMode
                 else:
                     layer.problems.append(_unknown(dotted, file, known, sections))
     return layer
+
+
+def _put_list(layer: Layer, name: str, value: Any, file: str, keys: Sequence[Key]) -> None:
+    """Take up the tables of an array, without the keys in them that nobody knows."""
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        layer.problems.append(Problem(name, file, f"must be a list of tables: [[{name}]]"))
+        return
+    names = [key.name for key in keys]
+    for number, entry in enumerate(value, start=1):
+        layer.problems += [
+            Problem(f"{name}[{number}].{key}", file, f"is unknown{did_you_mean(key, names)}")
+            for key in entry
+            if key not in names
+        ]
+    layer.values[name] = [
+        {inner: setting for inner, setting in entry.items() if inner in names} for entry in value
+    ]
+    layer.sources[name] = file
 
 
 def read_toml(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], Layer]:
@@ -113,12 +137,15 @@ def from_environment(environ: Mapping[str, str], root: type[BaseModel]) -> Layer
     layer = from_variables(environ, keys)
     secrets = {key.file_variable for key in keys if key.secret}
     known = {key.variable: key for key in keys}
+    lists = {PREFIX + name.upper(): name for name in lists_of(root)}
     for name, value in environ.items():
         if not name.upper().startswith(PREFIX) or name in known or name in secrets:
             continue
         if name == FILE_VARIABLE or _is_service_link(name, value):
             continue
-        if known.get(name.removesuffix(FILE_SUFFIX)):
+        if in_file := lists.get(name.partition("__")[0]):
+            message = f"is unknown: [[{in_file}]] can only be given in the file"
+        elif known.get(name.removesuffix(FILE_SUFFIX)):
             message = "is unknown: only secrets are read from files"
         else:
             names = [other.removeprefix(PREFIX) for other in (*known, *secrets)]
@@ -178,9 +205,7 @@ def _typed(text: str, key: Key) -> Any:
         return text
 
 
-def _unknown(
-    name: str, source: str, known: Mapping[str, Key], sections: Mapping[str, object]
-) -> Problem:
+def _unknown(name: str, source: str, known: Mapping[str, Key], sections: Iterable[str]) -> Problem:
     """A key of the file that does not exist. Its value is not repeated: it may be a secret."""
     section, _, key = name.rpartition(".")
     elsewhere = [path for path in known if path.rpartition(".")[2] == key]

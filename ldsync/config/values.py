@@ -12,6 +12,8 @@ from pydantic import SecretStr
 
 TEMPLATE_FIELDS = ("audience_key", "audience_id")
 """What `naming.segment_key` may be made of."""
+NAME_FIELDS = ("audience_name", *TEMPLATE_FIELDS)
+"""What the name of a segment may be made of."""
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LAUNCHDARKLY_KEY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
@@ -119,19 +121,35 @@ def tags(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def segment_key_template(value: str) -> str:
     """A template over the audience's key and id that differs between audiences."""
-    allowed = " and ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
+    if not _fields_of(value, TEMPLATE_FIELDS):
+        raise ValueError(
+            "must contain {audience_key} or {audience_id}: all audiences would go to one segment"
+        )
+    return value
+
+
+def optional_segment_key_template(value: str) -> str:
+    """The same, or nothing."""
+    return segment_key_template(value) if value else value
+
+
+def segment_name_template(value: str) -> str:
+    """A template over the audience's name, key and id."""
+    _fields_of(value, NAME_FIELDS)
+    return not_blank(value)
+
+
+def _fields_of(template: str, known: tuple[str, ...]) -> list[str]:
+    """The names in a template, all of which are known."""
+    *some, last = (f"{{{name}}}" for name in known)
+    allowed = f"{', '.join(some)} and {last}"
     try:
-        parts = list(string.Formatter().parse(value))
+        parts = list(string.Formatter().parse(template))
     except ValueError as error:
         raise ValueError(f"is not a template over {allowed}: {error}") from None
     fields = [(name, spec, conversion) for _, name, spec, conversion in parts if name is not None]
     for name, spec, conversion in fields:
-        if name not in TEMPLATE_FIELDS or spec or conversion:
+        if name not in known or spec or conversion:
             written = f"{name}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}"
             raise ValueError(f"knows only {allowed}, not {{{written}}}")
-    if not fields:
-        raise ValueError(
-            f"must contain {allowed.replace(' and ', ' or ')}: all audiences "
-            "would go to one segment"
-        )
-    return value
+    return [name for name, _, _ in fields]

@@ -1,13 +1,9 @@
-"""Reading an Engage event: from the bytes of a record to what it says about one audience.
-
-The rules are those of Segment's own destination with its known defects mended (docs/events.md): a
-removal is never guessed, a wrong type is never coerced into a membership, and no event can stop
-another.
-"""
+"""The documents of a record: what stands in its value, and the events that are nested in it."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import orjson
@@ -23,13 +19,16 @@ Document = dict[str, Any]
 AUDIENCE_CLASSES: Final = ("audience", "journey_step")
 """The computation classes that mean membership; computed traits are ordinary traffic."""
 
+EXACT: Final = b""
+"""In place of a record's value: there are no more digits than the document has."""
+
 _MOST_DIGITS: Final = 4000
-_WORDS: Final = {"true": True, "false": False}
 _UNREADABLE: Final = object()
+_has_long_integer = re.compile(rb"\d{19}").search
 
 
-def parse(value: bytes) -> Document | Verdict:
-    """Decode the value of a record into a JSON object.
+def parse(value: bytes) -> Document | list[Any] | Verdict:
+    """Decode the value of a record into a JSON object or array.
 
     orjson reads nearly everything. What it refuses is read again with care: the standard library
     accepts lone surrogates (half an emoji, cut by someone's limit) and numbers of any size, which
@@ -39,80 +38,76 @@ def parse(value: bytes) -> Document | Verdict:
         document = orjson.loads(value)
     except orjson.JSONDecodeError:
         document = _parse_with_care(value)
-    if isinstance(document, dict):
+    if isinstance(document, dict | list):
         return document
     return verdict.BAD_JSON if document is _UNREADABLE else verdict.NOT_AN_OBJECT
 
 
-def audience(document: Document, value: bytes) -> tuple[str, str] | Verdict:
-    """Return id and key of the audience that an event is about.
+def nested(document: Any, value: bytes) -> list[Any] | None:
+    """Return the events of a record that has several of them, None if it is no such record.
 
-    `value` is the record's value, from which numbers are read again where digits were lost.
+    Such a record is an array of events, or a batch of Segment's HTTP API: an object without a type
+    of its own and with an array `batch`, whose `context` stands in for what its events do not say
+    in theirs. An array may hold such batches. `value` is the value of the record, which is read
+    again, once, if digits of its integers may have been lost.
     """
-    context = document.get("context")
-    names = context.get("personas") if type(context) is dict else None
-    if type(names) is not dict:
-        return verdict.NOT_ENGAGE
-    if names.get("computation_class") not in AUDIENCE_CLASSES:
-        return verdict.CLASS_NOT_AUDIENCE
-    if type(names.get("computation_id")) is float or type(names.get("computation_key")) is float:
-        names = _with_exact_integers(document, value)["context"]["personas"]
-    audience_id = _text(names.get("computation_id"))
-    audience_key = _text(names.get("computation_key"))
-    if not audience_id:
-        return verdict.BAD_AUDIENCE_ID
-    if not audience_key:
-        return verdict.BAD_AUDIENCE_KEY
-    return audience_id, audience_key
+    if not isinstance(document, list) and not _is_batch(document):
+        return None
+    if _has_long_integer(value):
+        again = _parse_with_care(value)
+        document = again if isinstance(again, dict | list) else document
+    if isinstance(document, dict):
+        return _items(document)
+    return [item for each in document for item in (_items(each) if _is_batch(each) else [each])]
 
 
-def membership(document: Document, audience_key: str) -> bool | Verdict:
-    """Return whether the member is in, from the flag that is named like the audience key.
-
-    It stands in `traits` of an identify and `properties` of a track call; where it is not there,
-    the other one is looked at. Null is as absent: leaving is said by `false`, never by silence.
-    """
-    places = ("traits", "properties")
-    if document["type"] == "track":
-        places = ("properties", "traits")
-    for place in places:
-        flags = document.get(place)
-        flag = flags.get(audience_key) if type(flags) is dict else None
-        if type(flag) is bool:
-            return flag
-        if type(flag) is str:
-            return _WORDS.get(flag.lower(), verdict.MEMBERSHIP_NOT_BOOLEAN)
-        if flag is not None:
-            return verdict.MEMBERSHIP_NOT_BOOLEAN
-    return verdict.MEMBERSHIP_MISSING
+def _is_batch(document: Any) -> bool:
+    return (
+        isinstance(document, dict)
+        and document.get("type") is None
+        and isinstance(document.get("batch"), list)
+    )
 
 
-def user_id(document: Document, value: bytes) -> str | Verdict:
-    """Return the `userId` as a context key. A key is never trimmed, and blank text is none.
-
-    `value` is the record's value, from which the number is read again where digits were lost.
-    """
-    if type(document.get("userId")) is float:
-        document = _with_exact_integers(document, value)
-    key = _text(document.get("userId"))
-    return verdict.NO_CONTEXT_KEY if not key or key.isspace() else key
+def _items(batch: Document) -> list[Any]:
+    """Return the events of a batch, each with the context of the batch under its own."""
+    shared = batch.get("context")
+    if not isinstance(shared, dict):
+        return list(batch["batch"])
+    return [_in_context(item, shared) for item in batch["batch"]]
 
 
-def _text(value: object) -> str | None:
+def _in_context(item: Any, shared: Document) -> Any:
+    """Complete the context of an event, if it is one and its context is not something else."""
+    own = item.get("context") if isinstance(item, dict) else False
+    if own is None:
+        return item | {"context": shared}
+    return item | {"context": shared | own} if isinstance(own, dict) else item
+
+
+def text(value: object) -> str | None:
     """Return an identifier as text: strings that UTF-8 can carry and integers, in decimal."""
     if type(value) is int:
         return str(value)
     if type(value) is not str:
         return None
+    return value if is_sendable(value) else None
+
+
+def is_sendable(text: str) -> bool:
+    """Say whether UTF-8 can carry a text: half a surrogate pair cannot be sent to anyone."""
     try:
-        value.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which cannot be sent to anyone
-        return None
-    return value
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _with_exact_integers(document: Document, value: bytes) -> Document:
-    """Read an event again with all the digits: beyond 64 bits orjson makes floats of integers."""
+def with_exact_integers(document: Document, value: bytes) -> Document:
+    """Read an event again with all the digits: beyond 64 bits orjson makes floats of integers.
+
+    `value` is that of the record, or EXACT.
+    """
     again = _parse_with_care(value)
     return again if isinstance(again, dict) else document
 

@@ -8,6 +8,8 @@ import re
 _NOT_ALLOWED = re.compile(r"[^a-zA-Z0-9_.-]+")
 _BAD_START = re.compile(r"^[^a-zA-Z0-9]+")
 _DIGESTED = re.compile(r"-[0-9a-f]{12}\Z")
+_CONTEXT_KIND = re.compile(r"[a-zA-Z0-9_.-]+")
+_RESERVED_KINDS = frozenset({"kind", "multi"})
 _LONGEST_KEY = 128
 _DIGEST = 12
 
@@ -41,3 +43,24 @@ def segment_key(template: str, *, audience_key: str, audience_id: str) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
     stem = key[: _LONGEST_KEY - _DIGEST - 1].rstrip("-")
     return f"{stem}-{digest}" if stem else f"audience-{digest}"
+
+
+def rendered_name(template: str, *, audience_key: str, audience_id: str) -> str:
+    """Render the name of the segment of an audience.
+
+    `template` is a format string over `{audience_name}`, which is what `segment_name` makes of the
+    key, `{audience_key}` and `{audience_id}`.
+    """
+    return template.format(
+        audience_name=segment_name(audience_key),
+        audience_key=audience_key,
+        audience_id=audience_id,
+    )
+
+
+def is_context_kind(text: str) -> bool:
+    """Say whether LaunchDarkly accepts a context kind (launchdarkly-api contract 2).
+
+    Letters, digits, `.`, `_` and `-`, and none of the two words that have a meaning of their own.
+    """
+    return bool(_CONTEXT_KIND.fullmatch(text)) and text not in _RESERVED_KINDS

@@ -22,6 +22,9 @@ TOMBSTONE = Verdict(RecordOutcome.IGNORED, "tombstone")
 TYPE_NOT_AUDIENCE = Verdict(RecordOutcome.IGNORED, "type_not_audience")
 NOT_ENGAGE = Verdict(RecordOutcome.IGNORED, "not_engage")
 CLASS_NOT_AUDIENCE = Verdict(RecordOutcome.IGNORED, "class_not_audience")
+NOT_WANTED = Verdict(RecordOutcome.IGNORED, "not_wanted")
+STEP_WITHOUT_FLAG = Verdict(RecordOutcome.IGNORED, "step_without_flag")
+EMPTY_BATCH = Verdict(RecordOutcome.IGNORED, "empty_batch")
 
 NO_CONTEXT_KEY = Verdict(RecordOutcome.SKIPPED, "no_context_key")
 
@@ -31,12 +34,17 @@ BAD_AUDIENCE_ID = Verdict(RecordOutcome.INVALID, "bad_audience_id")
 BAD_AUDIENCE_KEY = Verdict(RecordOutcome.INVALID, "bad_audience_key")
 MEMBERSHIP_MISSING = Verdict(RecordOutcome.INVALID, "membership_missing")
 MEMBERSHIP_NOT_BOOLEAN = Verdict(RecordOutcome.INVALID, "membership_not_boolean")
+BAD_CONTEXT_KIND = Verdict(RecordOutcome.INVALID, "bad_context_kind")
+BAD_IDENTIFIER = Verdict(RecordOutcome.INVALID, "bad_identifier")
 
 VERDICTS = (
     TOMBSTONE,
     TYPE_NOT_AUDIENCE,
     NOT_ENGAGE,
     CLASS_NOT_AUDIENCE,
+    NOT_WANTED,
+    STEP_WITHOUT_FLAG,
+    EMPTY_BATCH,
     NO_CONTEXT_KEY,
     BAD_JSON,
     NOT_AN_OBJECT,
@@ -44,5 +52,24 @@ VERDICTS = (
     BAD_AUDIENCE_KEY,
     MEMBERSHIP_MISSING,
     MEMBERSHIP_NOT_BOOLEAN,
+    BAD_CONTEXT_KIND,
+    BAD_IDENTIFIER,
 )
 """All verdicts, for metrics that bind their labels once and for the documentation."""
+
+_SEVERITY = {
+    outcome: severity
+    for severity, outcome in enumerate(
+        (RecordOutcome.IGNORED, RecordOutcome.SKIPPED, RecordOutcome.INVALID)
+    )
+}
+
+
+def worse(one: Verdict | None, other: Verdict) -> Verdict:
+    """Return the verdict that counts for a record of which both are true (P7).
+
+    Invalid before skipped before ignored; the first of two that are as bad.
+    """
+    if one is None or _SEVERITY[other.outcome] > _SEVERITY[one.outcome]:
+        return other
+    return one

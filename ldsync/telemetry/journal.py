@@ -18,7 +18,7 @@ from ldsync.telemetry.throttle import Throttle
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from ldsync.engage.mapping import Record
+    from ldsync.engage.decoder import Record
     from ldsync.engage.times import Fallback
     from ldsync.engage.verdict import Verdict
     from ldsync.sync.buffer import Batch

@@ -41,9 +41,7 @@ async def test_records_that_change_nothing_never_block_the_commit(rig: Rig) -> N
     """Ignored, skipped and invalid records are passed over, each with one outcome and reason."""
     hand = rig.work()
     with capture_logs() as logs:
-        await rig.write(
-            b"{", b"[]", None, b'{"type": "page"}', rig.event(" "), b"{", rig.event("a")
-        )
+        await rig.write(b"{", b"5", None, b'{"type": "page"}', rig.event(" "), b"{", rig.event("a"))
         await rig.write(b"{")
         await rig.until_settled()
     assert rig.sim.included("vip") == {"a"}
@@ -51,6 +49,16 @@ async def test_records_that_change_nothing_never_block_the_commit(rig: Rig) -> N
     assert hand.parts.journal.outcomes["invalid", "bad_json"] == 3
     said = [entry["reason"] for entry in events_of(logs, "record.invalid")]
     assert sorted(said) == ["bad_json", "not_an_object"]
+
+
+async def test_a_record_of_several_events_delivers_all_of_them(rig: Rig) -> None:
+    """An array: each change counts for itself, and so does what is invalid beside them."""
+    hand = rig.work()
+    events = b",".join(rig.event(name) for name in ("a", "b", "c"))
+    await rig.write(b"[" + events + b", 5]", b"[" + rig.event("d") + b', {"type": "page"}]')
+    await hand.until(lambda: hand.outcomes.get("delivered") == 4, "all are delivered")
+    assert rig.sim.included("vip") == {"a", "b", "c", "d"}
+    assert hand.outcomes == {"delivered": 4, "invalid": 1}
 
 
 RETRY_SOON = {

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from ldsync.demo.broker import Api, EmbeddedBroker, leader_syncs_last
 from ldsync.demo.simulator import Fault
-from ldsync.engage.mapping import Record
+from ldsync.engage.decoder import Record
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.sync.states import State
 from tests.support.worker_rig import Hand, Rig, events_of, patches, people, rigged

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from ldsync.config import Settings
 from ldsync.config.effective import toml_value
-from ldsync.config.schema import FILE_SUFFIX, Key, keys_of, sections_of
+from ldsync.config.schema import FILE_SUFFIX, Key, keys_of, lists_of, sections_of
 from ldsync.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -24,10 +24,10 @@ EXAMPLE = ROOT / "config.example.toml"
 _EXAMPLE_BEGINS = """\
 # The configuration of ldsync: every key, with its default.
 #
-# Start with `ldsync run --config FILE`, or name the file in LDSYNC_CONFIG. Every key can also be
-# given in the environment, as LDSYNC_<SECTION>__<KEY>, which wins over the file; lists then have
-# commas between their entries. Secrets are better kept out of this file: give them in the
-# environment or in files of their own, named by LDSYNC_<SECTION>__<KEY>_FILE.
+# Start with `ldsync run --config FILE`, or name the file in LDSYNC_CONFIG. Every key but those of
+# [[mappings]] can also be given in the environment, as LDSYNC_<SECTION>__<KEY>, which wins over the
+# file; lists then have commas between their entries. Secrets are better kept out of this file: give
+# them in the environment or in files of their own, named by LDSYNC_<SECTION>__<KEY>_FILE.
 # Durations are seconds, sizes are bytes. Unknown keys are errors. `ldsync config` shows the result.
 """
 
@@ -37,6 +37,8 @@ def config_table() -> str:
     parts = [_markdown_table(keys_of("", Settings))]
     for name, model in sections_of(Settings).items():
         parts += [f"**`[{name}]`** {model.__doc__}", _markdown_table(keys_of(name, model))]
+    for name, model in lists_of(Settings).items():
+        parts += [f"**`[[{name}]]`** {model.__doc__}", _markdown_table(keys_of(name, model))]
     return "\n\n".join(parts)
 
 
@@ -54,6 +56,9 @@ def example_file() -> str:
     parts = [_EXAMPLE_BEGINS, *(_example(key) for key in keys_of("", Settings))]
     for name, model in sections_of(Settings).items():
         parts.append(f"\n# {model.__doc__}\n[{name}]")
+        parts += [_example(key) for key in keys_of(name, model)]
+    for name, model in lists_of(Settings).items():
+        parts.append(f"\n# {model.__doc__}\n# They cannot be given in the environment.\n[[{name}]]")
         parts += [_example(key) for key in keys_of(name, model)]
     return "\n".join(parts) + "\n"
 

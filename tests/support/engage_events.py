@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ldsync.engage.mapping import Decoder, Mapping
-from ldsync.engage.verdict import Verdict
+from ldsync.engage.decoder import Decoder, Found, Several
+from ldsync.engage.mapping import Mapping
 from ldsync.sync.change import Change, includes
 
 DATA = Path(__file__).parents[1] / "data" / "engage"
@@ -70,8 +70,14 @@ def change(event: Any, decoder: Decoder | None = None, record_ms: int = RECORD_M
     return found
 
 
-def gist(found: Change | Verdict) -> str:
-    """`+user/u_1` or `-user/u_1` for a change, `invalid: bad_json` and so on for a verdict."""
+def gist(found: Found) -> str:
+    """`+user/u_1` or `-user/u_1` for a change, `invalid: bad_json` and so on for a verdict.
+
+    For several changes all of them, and the worst verdict if there is one.
+    """
+    if isinstance(found, Several):
+        parts = [gist(change) for change in found.changes]
+        return ", ".join(parts + ([] if found.worst is None else [gist(found.worst)]))
     if isinstance(found, Change):
         return ("+" if includes(found.stamp) else "-") + found.member
     return f"{found.outcome}: {found.reason}"

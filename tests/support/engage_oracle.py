@@ -31,14 +31,37 @@ class Reading:
     fallback: str | None
 
 
-def read(value: bytes | None, record_ms: int) -> Reading | str:
-    """The reading of a record, or the reason why it changes nothing."""
+def read_parts(value: bytes | None, record_ms: int) -> list[Reading | str]:
+    """What each event of a record says; one that is no array or batch is one event."""
     if value is None:
-        return "tombstone"
+        return ["tombstone"]
     try:
-        event = json.loads(value.decode("utf-8", "strict"), parse_constant=_no_constant)
+        content = json.loads(value.decode("utf-8", "strict"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        return "bad_json"
+        return ["bad_json"]
+    items = list(events_in(content))
+    return [read_event(item, record_ms) for item in items] or ["empty_batch"]
+
+
+def events_in(content: Any) -> Iterator[Any]:
+    """The events of an array, of a batch, or of the batches in an array."""
+    for item in content if isinstance(content, list) else [content]:
+        untyped = isinstance(item, dict) and item.get("type") is None
+        if untyped and isinstance(item.get("batch"), list):
+            yield from (_completed(event, item.get("context")) for event in item["batch"])
+        else:
+            yield item
+
+
+def _completed(event: Any, context: Any) -> Any:
+    if not isinstance(event, dict) or not isinstance(context, dict):
+        return event
+    own = {} if event.get("context") is None else event["context"]
+    return {**event, "context": {**context, **own}} if isinstance(own, dict) else event
+
+
+def read_event(event: Any, record_ms: int) -> Reading | str:
+    """The reading of an event, or the reason why it changes nothing."""
     if not isinstance(event, dict):
         return "not_an_object"
     reason = _not_an_audience_event(event)

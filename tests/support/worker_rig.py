@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.fold import Fold
 from ldsync.demo.simulator import Simulator
-from ldsync.engage.mapping import Decoder
+from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping as EventMapping
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient

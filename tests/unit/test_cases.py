@@ -1,14 +1,16 @@
-"""The collected Engage events, read in strict mode, against results written by hand."""
+"""The collected Engage events: against results written by hand, and against Segment's own."""
 
 from typing import Any
 
 import pytest
 
-from ldsync.engage.mapping import Decoder, Mapping
+from ldsync.engage.decoder import Decoder, Several
+from ldsync.engage.mapping import Mapping, MembershipMode
 from ldsync.sync.change import Change, includes
-from tests.support.engage_events import RECORD_MS, cases, encode
+from tests.support.engage_events import RECORD_MS, cases, encode, gist
 
 EVENTS = {case["id"]: case["event"] for case in cases("events.jsonl")}
+REFERENCE = {case["id"]: case for case in cases("reference.jsonl")}
 EXPECTED = {case["id"]: case for case in cases("expected.jsonl")}
 
 
@@ -34,8 +36,38 @@ def test_cases_do_not_influence_each_other() -> None:
         assert _result(name, decoder) == EXPECTED[name]
 
 
+@pytest.mark.parametrize("name", EVENTS)
+def test_segments_way_sends_what_segment_sends(name: str) -> None:
+    """Recorded from its own code: the same members, but for those without a key."""
+    (case,) = [case for case in REFERENCE.values() if case["id"] == name]
+
+    found = Decoder(Mapping(), membership_mode=MembershipMode.SEGMENT).read(
+        encode(EVENTS[name]), RECORD_MS
+    )
+
+    members = [member for member in case["members"] if member["key"] is not None]
+    if not members:
+        assert not isinstance(found, Change)
+        assert (
+            gist(found)
+            in {
+                "sent": {"skipped: no_context_key"},
+                "rejected": {"ignored: class_not_audience", "ignored: not_engage"},
+                "not_subscribed": {"ignored: type_not_audience"},
+            }[case["outcome"]]
+        )
+        return
+    assert isinstance(found, Change)
+    (member,) = members
+    segment = found.target.segment
+    assert found.member == f"{member['kind']}/{member['key']}"
+    assert includes(found.stamp) is member["value"]
+    assert (segment.audience_id, segment.name) == (member["cohortId"], member["cohortName"])
+
+
 def _result(name: str, decoder: Decoder) -> dict[str, Any]:
     found = decoder.read(encode(EVENTS[name]), RECORD_MS)
+    assert not isinstance(found, Several)
     if not isinstance(found, Change):
         return {"id": name, "outcome": found.outcome.value, "reason": found.reason}
     segment = found.target.segment

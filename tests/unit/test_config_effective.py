@@ -7,8 +7,13 @@ import pytest
 
 from ldsync.config import Settings, load, load_with_sources
 from ldsync.config.effective import render, toml_value
-from ldsync.config.schema import all_keys
+from ldsync.config.schema import all_keys, list_keys
 from tests.support.configs import REQUIRED_VARIABLES, TOKEN, write
+
+MAPPINGS = """[
+    { name = "It's \\"one\\"", trigger = 'event = "a"', context_kind = { path = "context.kind" } },
+    { enabled = false, context_key = { path = 'a\\.b.c' }, email = "traits.mail" },
+]"""
 
 
 def test_it_has_every_key() -> None:
@@ -16,7 +21,8 @@ def test_it_has_every_key() -> None:
     text = render(load_with_sources(None, REQUIRED_VARIABLES))
 
     names = [line.split(" = ")[0] for line in text.splitlines() if " = " in line]
-    assert names == [key.name for key in all_keys(Settings)]
+    expected = [key.name for key in all_keys(Settings)]
+    assert names == expected + [key.name for keys in list_keys(Settings).values() for key in keys]
 
 
 def test_it_can_be_used_as_a_file_once_the_secrets_are_given(tmp_path: Path) -> None:
@@ -24,6 +30,7 @@ def test_it_can_be_used_as_a_file_once_the_secrets_are_given(tmp_path: Path) -> 
     values = {
         "kafka.topic_pattern": '"engage-.*"',
         "kafka.group_id": '"say \\"hi\\"\\u007f\\u0001"',
+        "mappings": MAPPINGS,
     }
     loaded = load_with_sources(write(tmp_path, values), {})
     written = tmp_path / "effective.toml"
@@ -40,6 +47,18 @@ def test_it_says_where_each_given_value_is_from(tmp_path: Path) -> None:
     assert f'group_id = "a"  # {file}' in lines
     assert 'level = "debug"  # environment variable LDSYNC_LOG__LEVEL' in lines
     assert 'client_id = "ldsync"' in lines
+    assert "[[mappings]]" in lines
+
+
+def test_it_says_where_the_mappings_are_from(tmp_path: Path) -> None:
+    """All of them are from the file, if one is."""
+    file = write(tmp_path, {"mappings": MAPPINGS})
+
+    lines = render(load_with_sources(file, {})).splitlines()
+
+    assert lines.count(f"[[mappings]]  # {file}") == 2
+    assert """trigger = 'event = "a"'""" in lines
+    assert 'context_kind = { path = "context.kind" }' in lines
 
 
 def test_the_name_of_a_file_cannot_break_the_comment(tmp_path: Path) -> None:
@@ -55,7 +74,24 @@ def test_the_name_of_a_file_cannot_break_the_comment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ['"', "\\", "a\tb\n", "ü€", "\x00\x1f\x7f", 0.5, 1e-07, 30.0, 5, True, False, ("a", "b"), ()],
+    [
+        '"',
+        "'\"",
+        '"\\',
+        '"\n',
+        "\\",
+        "a\tb\n",
+        "ü€",
+        "\x00\x1f\x7f",
+        0.5,
+        1e-07,
+        30.0,
+        5,
+        True,
+        False,
+        ("a", "b"),
+        (),
+    ],
     ids=repr,
 )
 def test_a_value_written_as_toml_is_read_back(value: object) -> None:

@@ -30,7 +30,14 @@ SERVICE_LINKS = {
             "kafka.max_size = 1", "kafka.max_size", "did you mean batch.max_size?", id="other table"
         ),
         pytest.param("kafka.tls.ca = 1", "kafka.tls", "is unknown", id="a table in a table"),
-        pytest.param("[[mappings]]\nname = 1", "mappings", "is unknown", id="an array of tables"),
+        pytest.param("[[rules]]\nname = 1", "rules", "is unknown", id="an array of tables"),
+        pytest.param("[[mapping]]\nname = 1", "mapping", "did you mean mappings?", id="a list"),
+        pytest.param(
+            '[[mappings]]\nname = "a"\n[[mappings]]\ntriger = 1',
+            "mappings[2].triger",
+            "did you mean trigger?",
+            id="in a list",
+        ),
         pytest.param("zzz = 1", "zzz", "is unknown", id="nothing like it"),
     ],
 )
@@ -70,6 +77,8 @@ def test_an_unknown_key_of_the_file_is_refused(
             "LDSYNC_ADMIN_PORT", "did you mean LDSYNC_ADMIN__PORT?", id="like Kubernetes'"
         ),
         pytest.param("LDSYNC_KAFKA", "is unknown", id="a whole section"),
+        pytest.param("LDSYNC_MAPPINGS", "can only be given in the file", id="a list"),
+        pytest.param("LDSYNC_MAPPINGS__0__NAME", "[[mappings]] can only be", id="in a list"),
         pytest.param("LDSYNC_CONFIG_FILE", "is unknown", id="the file of the file"),
     ],
 )

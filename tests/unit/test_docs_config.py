@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ldsync.config import Settings, load
-from ldsync.config.schema import all_keys, keys_of, sections_of
+from ldsync.config.schema import all_keys, keys_of, list_keys, lists_of, sections_of
 from tests.support import docs_tables
 from tests.support.configs import REQUIRED_VARIABLES
 
@@ -18,6 +18,7 @@ def test_the_example_states_every_key_with_its_default() -> None:
     """Read as plain TOML it has all keys, with their defaults as values; except the secrets."""
     example = tomllib.loads(docs_tables.EXAMPLE.read_text(encoding="utf-8"))
 
+    lists = {name: example.pop(name) for name in lists_of(Settings)}
     stated = {name: value for name, value in example.items() if not isinstance(value, dict)}
     for section, table in example.items():
         if isinstance(table, dict):
@@ -28,6 +29,10 @@ def test_the_example_states_every_key_with_its_default() -> None:
         if not key.secret
     }
     assert stated == expected
+    assert lists == {
+        name: [{key.name: key.default for key in keys}]
+        for name, keys in list_keys(Settings).items()
+    }
 
 
 def test_the_example_shows_secrets_only_as_comments() -> None:
@@ -67,12 +72,13 @@ def test_the_table_of_the_readme_is_what_the_code_says(name: str) -> None:
 
 def test_the_rendered_table_has_every_key_under_its_section() -> None:
     """The comparison above is worth something only if the rendering is complete."""
-    blocks = re.split(r"^\*\*`\[(\w+)\]`\*\*", docs_tables.config_table(), flags=re.MULTILINE)
+    blocks = re.split(r"^\*\*`\[+(\w+)\]+`\*\*", docs_tables.config_table(), flags=re.MULTILINE)
 
-    assert blocks[1::2] == list(sections_of(Settings))
+    models = sections_of(Settings) | lists_of(Settings)
+    assert blocks[1::2] == list(models)
     top = {"": blocks[0], **dict(zip(blocks[1::2], blocks[2::2], strict=True))}
     for section, block in top.items():
-        model = sections_of(Settings).get(section, Settings)
+        model = models.get(section, Settings)
         named = re.findall(r"^\| `(\w+)` \|", block, flags=re.MULTILINE)
         assert named == [key.name for key in keys_of(section, model)]
 

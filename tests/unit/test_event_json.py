@@ -5,7 +5,8 @@ import json
 import pytest
 
 from ldsync.engage import events, verdict
-from ldsync.engage.mapping import Decoder, Mapping
+from ldsync.engage.decoder import Decoder
+from ldsync.engage.mapping import Mapping
 from tests.support.engage_events import LONE_SURROGATE, encode, identify, name_of, read
 
 IN = "+user/u_1"
@@ -47,8 +48,8 @@ HUGE = 2**64 + 1
         pytest.param(b"9" * 10_000, NOT_AN_OBJECT, id="integer too long for Python"),
         pytest.param(b'"identify"', NOT_AN_OBJECT, id="string"),
         pytest.param(b'"\\ud83d"', NOT_AN_OBJECT, id="lone surrogate"),
-        pytest.param(b"[]", NOT_AN_OBJECT, id="empty array"),
-        pytest.param(encode([identify()]), NOT_AN_OBJECT, id="array of events"),
+        pytest.param(b"[[]]", NOT_AN_OBJECT, id="array in an array"),
+        pytest.param(b'["identify"]', NOT_AN_OBJECT, id="string in an array"),
     ],
 )
 def test_what_is_no_json_object_is_invalid(value: bytes, expected: str) -> None:

@@ -4,8 +4,10 @@ from weakref import WeakSet
 
 import pytest
 
-from ldsync.engage import mapping, verdict
-from ldsync.engage.mapping import Decoder, Mapping
+from ldsync.engage import decoder as decoding
+from ldsync.engage import verdict
+from ldsync.engage.decoder import Decoder
+from ldsync.engage.mapping import Mapping
 from ldsync.engage.times import Fallback
 from ldsync.sync.change import Change, Segment
 from tests.support.engage_events import (
@@ -135,7 +137,7 @@ def test_an_integer_id_is_the_audience_of_its_decimal_text() -> None:
 
 def test_targets_are_bounded_and_segments_stay_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Endless audiences do not fill the memory; a segment in use keeps its identity."""
-    monkeypatch.setattr(mapping, "_MOST_TARGETS", 10)
+    monkeypatch.setattr(decoding, "_MOST_TARGETS", 10)
     decoder = Decoder(Mapping(segment_key="{audience_id}"))
     held = change(about(computation_id="aud_held"), decoder).target.segment
 
@@ -150,7 +152,7 @@ def test_targets_are_bounded_and_segments_stay_themselves(monkeypatch: pytest.Mo
 
 def test_the_last_target_within_the_bound_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exactly as many audiences as may be kept cost nothing."""
-    monkeypatch.setattr(mapping, "_MOST_TARGETS", 3)
+    monkeypatch.setattr(decoding, "_MOST_TARGETS", 3)
     decoder = Decoder(Mapping(segment_key="{audience_id}"))
     events = [about(computation_id=f"aud_{number}") for number in range(3)]
 
@@ -192,7 +194,7 @@ def test_verdicts_are_the_known_objects() -> None:
     decoder = Decoder(Mapping())
 
     assert decoder.read(b"", RECORD_MS) is verdict.BAD_JSON
-    assert decoder.read(b"[]", RECORD_MS) is verdict.NOT_AN_OBJECT
+    assert decoder.read(b"[]", RECORD_MS) is verdict.EMPTY_BATCH
 
 
 def _facts(segment: Segment) -> tuple[str, str, str, str]:

@@ -34,7 +34,15 @@ def test_the_outcomes_of_reasons_are_these() -> None:
         by_outcome.setdefault(one.outcome.value, set()).add(one.reason)
 
     assert by_outcome == {
-        "ignored": {"tombstone", "type_not_audience", "not_engage", "class_not_audience"},
+        "ignored": {
+            "tombstone",
+            "type_not_audience",
+            "not_engage",
+            "class_not_audience",
+            "not_wanted",
+            "step_without_flag",
+            "empty_batch",
+        },
         "skipped": {"no_context_key"},
         "invalid": {
             "bad_json",
@@ -43,6 +51,8 @@ def test_the_outcomes_of_reasons_are_these() -> None:
             "bad_audience_key",
             "membership_missing",
             "membership_not_boolean",
+            "bad_context_kind",
+            "bad_identifier",
         },
     }
 
@@ -65,3 +75,14 @@ def _table(section: str) -> list[tuple[str, str]]:
     _, _, rest = PAGE.partition(f"\n## {section}\n")
     text, _, _ = rest.partition("\n## ")
     return re.findall(r"^\| `([a-z_]+)` \| ([^|]+) \|", text, re.MULTILINE)
+
+
+def test_the_worst_verdict_counts() -> None:
+    """Invalid before skipped before ignored, and the first of two that are as bad (P7)."""
+    ignored, skipped, invalid = verdict.NOT_ENGAGE, verdict.NO_CONTEXT_KEY, verdict.BAD_JSON
+
+    assert verdict.worse(None, ignored) is ignored
+    assert verdict.worse(ignored, skipped) is skipped
+    assert verdict.worse(invalid, skipped) is invalid
+    assert verdict.worse(skipped, invalid) is invalid
+    assert verdict.worse(ignored, verdict.TOMBSTONE) is ignored

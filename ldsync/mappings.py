@@ -1,0 +1,58 @@
+"""From the configuration to the decoder: what `ldsync run` and the tools beside it decode with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ldsync.config import FromPath
+from ldsync.engage import paths, trigger
+from ldsync.engage.decoder import Decoder
+from ldsync.engage.mapping import (
+    EmailNormalization,
+    Fields,
+    Mapping,
+    MembershipMode,
+    Priority,
+    WithoutFlag,
+)
+
+if TYPE_CHECKING:
+    from ldsync.config import MappingSettings, Settings
+
+
+def decoder_of(settings: Settings) -> Decoder:
+    """Return a decoder for all mappings of a configuration."""
+    mode = MembershipMode(settings.membership_mode)
+    return Decoder(*mappings_of(settings), membership_mode=mode)
+
+
+def mappings_of(settings: Settings) -> tuple[Mapping, ...]:
+    """Return the mappings of a configuration, those that are not enabled among them."""
+    return tuple(_mapping(each, settings.naming.segment_key) for each in settings.mappings)
+
+
+def _mapping(section: MappingSettings, segment_key: str) -> Mapping:
+    kind, key = section.context_kind, section.context_key
+    return Mapping(
+        name=section.name,
+        enabled=section.enabled,
+        trigger=trigger.parse(section.trigger),
+        context_kind=paths.parse(kind.path) if isinstance(kind, FromPath) else kind,
+        context_key=paths.parse(key.path) if isinstance(key, FromPath) else Priority(key),
+        email_normalization=EmailNormalization(section.email_normalization),
+        journey_step_without_flag=WithoutFlag(section.journey_step_without_flag),
+        batch_events=section.batch_events,
+        segment_key=section.segment_key or segment_key,
+        segment_name=section.segment_name,
+        fields=Fields(
+            audience_id=paths.parse(section.audience_id),
+            audience_key=paths.parse(section.audience_key),
+            computation_class=paths.parse(section.computation_class),
+            user_id=paths.parse(section.user_id),
+            anonymous_id=paths.parse(section.anonymous_id),
+            email=paths.parse(section.email) if section.email else None,
+            traits_or_properties=(
+                paths.parse(section.traits_or_properties) if section.traits_or_properties else None
+            ),
+        ),
+    )
