@@ -18,7 +18,7 @@ from ldsync.sync.outcomes import RecordOutcome
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ldsync.engage.rules import Keyed, Plan
+    from ldsync.engage.plan import Keyed
     from ldsync.engage.trigger.compiling import Test
 
 _MOST_TARGETS: Final = 100_000
@@ -75,7 +75,7 @@ class Decoder:
         rules = Rules(mappings, membership_mode, _MOST_TARGETS)
         self._plans = rules.plans
         self._others = rules.others
-        self._usual = {type_: rule.targets for type_, rule in rules.usual().items()}
+        self._usual = rules.usual()
         self._ordinary = rules.ordinary()
         versions = Versions()
         self._version_of = versions.version
@@ -96,9 +96,9 @@ class Decoder:
         several: list[tuple[Several, Record, int]] = []
         for record in records:
             found = read(record.value, record.timestamp)
-            if isinstance(found, Change):
+            if type(found) is Change:  # dearer by `isinstance`, of what is something else
                 changes.append(found)
-            elif isinstance(found, Verdict):
+            elif type(found) is Verdict:
                 refused.append((found, record))
             else:
                 several.append((found, record, len(changes)))
@@ -133,7 +133,14 @@ class Decoder:
         kind = document["type"]
         if not personas:
             return self._ordinary.get(kind) if personas is None else None
-        target = self._usual[kind][personas["computation_id"]]
+        targets, choose = self._usual[kind]
+        if choose is not None:
+            _, chosen, tests = choose(document)
+            if chosen is None or (tests and not _passes(tests, document)):
+                known = personas["computation_class"] in events.AUDIENCE_CLASSES
+                return verdict.NOT_WANTED if known else None
+            targets = chosen
+        target = targets[personas["computation_id"]]
         audience_key = target.audience_key
         entered = document["properties" if kind == "track" else "traits"][audience_key]
         key = document["userId"]
@@ -181,9 +188,10 @@ class Decoder:
     def _interpret(self, document: events.Document, value: bytes, record_ms: int) -> Found:
         """Follow the rules of docs/events.md, in their order, for every mapping."""
         kind = document.get("type")
-        plan: Plan = self._others
+        chooser = self._others
         if isinstance(kind, str):
-            plan = self._plans.get(kind, plan)
+            chooser = self._plans.get(kind, chooser)
+        plan = chooser.choose(document).plan
         if not plan:
             return verdict.TYPE_NOT_AUDIENCE
         changes: list[Change] = []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 from ldsync.sync.outcomes import Ending, RecordOutcome, is_worse
 
 
+@final
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
     """Why a record changes nothing: its outcome (P7) and the reason that is counted for it.
