@@ -15,6 +15,7 @@ from ldsync.engage.mapping import (
     Priority,
     WithoutFlag,
 )
+from ldsync.engage.segments import OnCollision
 
 if TYPE_CHECKING:
     from ldsync.config import MappingSettings, Settings
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
 def decoder_of(settings: Settings) -> Decoder:
     """Return a decoder for all mappings of a configuration."""
-    mode = MembershipMode(settings.membership_mode)
-    return Decoder(*mappings_of(settings), membership_mode=mode)
+    return Decoder(
+        *mappings_of(settings),
+        membership_mode=MembershipMode(settings.membership_mode),
+        on_collision=OnCollision(settings.naming.on_collision),
+    )
 
 
 def mappings_of(settings: Settings) -> tuple[Mapping, ...]:

@@ -204,6 +204,10 @@ class NamingSettings(Section):
     segment_key: Annotated[str, AfterValidator(values.segment_key_template)] = Field(
         default="{audience_key}", description="Template over {audience_key} and {audience_id}."
     )
+    on_collision: Literal["share", "refuse"] = Field(
+        default="share",
+        description="Two audiences with one segment key: share the segment, or refuse the second.",
+    )
 
 
 class OrderingSettings(Section):

@@ -10,6 +10,7 @@ import orjson
 from ldsync.engage import events, verdict
 from ldsync.engage.mapping import Mapping, MembershipMode
 from ldsync.engage.rules import Rules
+from ldsync.engage.segments import OnCollision
 from ldsync.engage.times import Versions
 from ldsync.engage.verdict import Verdict
 from ldsync.sync.change import IN, OUT, Change
@@ -66,13 +67,20 @@ class Decoder:
     Segments and targets are made once and looked up by audience afterwards: the rest of the program
     compares them by identity. At most 100,000 targets are kept; beyond that they are made anew,
     while a segment that anything still refers to stays the one object of its key.
+
+    `fallbacks` counts events by why they needed another time, and `collisions` are the audiences
+    newly found that ask for a segment key like another's; who tells of them empties both.
     """
 
     def __init__(
-        self, *mappings: Mapping, membership_mode: MembershipMode = MembershipMode.STRICT
+        self,
+        *mappings: Mapping,
+        membership_mode: MembershipMode = MembershipMode.STRICT,
+        on_collision: OnCollision = OnCollision.SHARE,
     ) -> None:
         """Decode under `mappings`; those that are not enabled count as not there."""
-        rules = Rules(mappings, membership_mode, _MOST_TARGETS)
+        rules = Rules(mappings, membership_mode, on_collision, _MOST_TARGETS)
+        self.collisions = rules.collisions
         self._plans = rules.plans
         self._others = rules.others
         self._usual = rules.usual()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakValueDictionary
 
-from ldsync.engage import naming, verdict
+from ldsync.engage import verdict
 from ldsync.engage.mapping import (
     DEFAULT_FIELDS,
     Mapping,
@@ -16,15 +15,17 @@ from ldsync.engage.mapping import (
 from ldsync.engage.paths import Path
 from ldsync.engage.plan import UNUSUAL, Candidate, Choice, Chooser
 from ldsync.engage.reference import ReferenceReader
+from ldsync.engage.segments import Segments
 from ldsync.engage.strict import StrictReader
 from ldsync.engage.verdict import Verdict
-from ldsync.sync.change import IN, OUT, Segment, Target
+from ldsync.sync.change import IN, OUT, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from ldsync.engage.events import Document
     from ldsync.engage.reading import Audience, Reader, TextReader
+    from ldsync.engage.segments import OnCollision
     from ldsync.engage.trigger import Trigger
 
 _CALLS = ("identify", "track", "page", "screen", "group", "alias", "delete")
@@ -50,10 +51,10 @@ class Rule:
         self,
         mapping: Mapping,
         reader: Reader,
-        segments: WeakValueDictionary[str, Segment],
+        segments: Segments,
         most: int,
     ) -> None:
-        """Make `mapping` ready; `segments` are those of all rules, by key."""
+        """Make `mapping` ready; `segments` are those of all rules."""
         kind = mapping.context_kind
         self.mapping = mapping
         self.kind = kind if isinstance(kind, str) else ""
@@ -82,16 +83,21 @@ class Rule:
         if isinstance(key, Verdict):
             return key
         target = self._target(audience, kind)
+        if isinstance(target, Verdict):
+            return target
         return target, target.prefix + key, IN if entered else OUT
 
-    def _target(self, audience: Audience, kind: str) -> Target:
+    def _target(self, audience: Audience, kind: str) -> Target | Verdict:
         """Return the target of an audience, which is made anew when its key has changed."""
         place = audience.id if self.read_kind is None else (kind, audience.id)
         target = self.targets.get(place)
         if target is not None and target.audience_key == audience.key:
             return target
+        segment = self._segments.of(audience, self.mapping)
+        if isinstance(segment, Verdict):
+            return segment
         target = Target(
-            self._segment(audience),
+            segment,
             context_kind=kind,
             batch_events=self.mapping.batch_events,
             audience_key=audience.key,
@@ -100,20 +106,6 @@ class Rule:
             self.targets.clear()
         self.targets[place] = target
         return target
-
-    def _segment(self, audience: Audience) -> Segment:
-        names = {"audience_key": audience.key, "audience_id": audience.id}
-        key = naming.segment_key(self.mapping.segment_key, **names)
-        segment = self._segments.get(key)
-        if segment is None:
-            segment = Segment(
-                key=key,
-                name=naming.rendered_name(self.mapping.segment_name, **names),
-                audience_id=audience.id,
-                audience_key=audience.key,
-            )
-            self._segments[key] = segment
-        return segment
 
 
 class _Ready(NamedTuple):
@@ -140,15 +132,22 @@ class Rules:
 
     Mappings that differ only in name and trigger share a rule: what two of them would do to an
     event is the same, and is done once. `plans` chooses for the types that triggers name, `others`
-    for all other types.
+    for all other types. `collisions` are those newly found among segment keys (Segments).
     """
 
-    def __init__(self, mappings: Iterable[Mapping], mode: MembershipMode, most: int) -> None:
+    def __init__(
+        self,
+        mappings: Iterable[Mapping],
+        mode: MembershipMode,
+        on_collision: OnCollision,
+        most: int,
+    ) -> None:
         """Arrange `mappings`; their rules keep at most `most` targets together."""
         enabled = [mapping for mapping in mappings if mapping.enabled]
         self._mode = mode
         self._ready: dict[Hashable, _Ready] = {}
-        segments: WeakValueDictionary[str, Segment] = WeakValueDictionary()
+        segments = Segments(on_collision, most)
+        self.collisions = segments.found
         readers: dict[Hashable, Reader] = {}
         key_readers: dict[Hashable, TextReader] = {}
         for mapping in enabled:

@@ -34,6 +34,7 @@ STEP_WITHOUT_FLAG = Verdict(RecordOutcome.IGNORED, "step_without_flag")
 EMPTY_BATCH = Verdict(RecordOutcome.IGNORED, "empty_batch")
 
 NO_CONTEXT_KEY = Verdict(RecordOutcome.SKIPPED, "no_context_key")
+SEGMENT_KEY_COLLISION = Verdict(RecordOutcome.SKIPPED, "segment_key_collision")
 
 BAD_JSON = Verdict(RecordOutcome.INVALID, "bad_json")
 NOT_AN_OBJECT = Verdict(RecordOutcome.INVALID, "not_an_object")
@@ -53,6 +54,7 @@ VERDICTS = (
     STEP_WITHOUT_FLAG,
     EMPTY_BATCH,
     NO_CONTEXT_KEY,
+    SEGMENT_KEY_COLLISION,
     BAD_JSON,
     NOT_AN_OBJECT,
     BAD_AUDIENCE_ID,

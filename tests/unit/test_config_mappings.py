@@ -17,7 +17,7 @@ from ldsync.engage.mapping import (
 from ldsync.engage.trigger import parse as parse_trigger
 from ldsync.mappings import decoder_of, mappings_of
 from tests.support.configs import problems_of, write
-from tests.support.engage_events import ABSENT, identify, read
+from tests.support.engage_events import ABSENT, about, identify, read
 
 
 def test_without_any_there_is_the_preset() -> None:
@@ -108,6 +108,18 @@ def test_the_mode_is_passed_on(mode: str, expected: str) -> None:
 
     assert read(identify(ABSENT), decoder_of(settings)) == expected
     assert {one.value for one in MembershipMode} == {"strict", "segment"}
+
+
+def test_what_to_do_with_collisions_is_passed_on() -> None:
+    """By default two audiences share a segment."""
+    again = about(computation_id="aud_2")
+    shared = decoder_of(Settings())
+    refused = decoder_of(Settings.model_validate({"naming": {"on_collision": "refuse"}}))
+
+    for decoder in (shared, refused):
+        assert read(identify(), decoder) == "+user/u_1"
+    assert read(again, shared) == "+user/u_1"
+    assert read(again, refused) == "skipped: segment_key_collision"
 
 
 @pytest.mark.parametrize(("count", "problems"), [(1, 0), (50, 0), (51, 1), (0, 1)])

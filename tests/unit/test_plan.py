@@ -10,6 +10,7 @@ from ldsync.engage.mapping import Fields, Mapping, MembershipMode
 from ldsync.engage.paths import parse
 from ldsync.engage.plan import Candidate, Chooser
 from ldsync.engage.rules import Rules
+from ldsync.engage.segments import OnCollision
 from ldsync.engage.trigger import parse as trigger
 from tests.support.engage_events import about, identify, read, track
 
@@ -85,7 +86,7 @@ def one_for_each(count: int) -> list[Mapping]:
 
 def test_fifty_mappings_look_at_a_field_once() -> None:
     """Each by an audience of its own: one look, and the one that wants the event is found."""
-    chooser = Rules(one_for_each(50), MembershipMode.STRICT, 1000).plans["track"]
+    chooser = Rules(one_for_each(50), MembershipMode.STRICT, OnCollision.SHARE, 1000).plans["track"]
     event = Counting(context={"personas": {"computation_key": "audience_17"}})
 
     choice = chooser.choose(event)
@@ -152,7 +153,10 @@ def test_of_several_triggers_of_a_rule_one_that_decides_is_enough() -> None:
     """The others need not be asked; and where nobody wants an event, nobody reads it."""
     texts = ('event = "a" and userId != null', 'event = "a"', 'event = "b" and userId != null')
     chooser = Rules(
-        [Mapping(trigger=trigger(text)) for text in texts], MembershipMode.STRICT, 10
+        [Mapping(trigger=trigger(text)) for text in texts],
+        MembershipMode.STRICT,
+        OnCollision.SHARE,
+        10,
     ).others
 
     found = {name: chooser.choose({"event": name}) for name in ("a", "b", "c")}
@@ -227,7 +231,7 @@ def test_choices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_kept_choices_are_as_many_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the bound each is made once."""
     monkeypatch.setattr(plan, "_MOST_CHOICES", 2)
-    rules = Rules(one_for_each(5), MembershipMode.STRICT, 10)
+    rules = Rules(one_for_each(5), MembershipMode.STRICT, OnCollision.SHARE, 10)
     chooser = rules.plans["track"]
 
     def choose(number: int) -> object:

@@ -43,7 +43,7 @@ def test_the_outcomes_of_reasons_are_these() -> None:
             "step_without_flag",
             "empty_batch",
         },
-        "skipped": {"no_context_key"},
+        "skipped": {"no_context_key", "segment_key_collision"},
         "invalid": {
             "bad_json",
             "not_an_object",
