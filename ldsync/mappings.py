@@ -27,6 +27,7 @@ def decoder_of(settings: Settings) -> Decoder:
         *mappings_of(settings),
         membership_mode=MembershipMode(settings.membership_mode),
         on_collision=OnCollision(settings.naming.on_collision),
+        most_bytes=settings.kafka.max_record_bytes,
     )
 
 

@@ -88,6 +88,10 @@ class KafkaSettings(Section):
     max_partition_fetch_bytes: Bytes = Field(
         default=1_048_576, description="Of these, at most so much of one partition."
     )
+    max_record_bytes: Bytes = Field(
+        default=2_097_152,
+        description="Records with a larger value are invalid (too_large), without being parsed.",
+    )
     commit_interval_seconds: Seconds = Field(
         default=5.0, description="How often the offsets of settled records are committed."
     )

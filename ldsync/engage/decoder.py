@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ldsync.engage.plan import Keyed
     from ldsync.engage.trigger.compiling import Test
 
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""Of a value that is read, by default: some milliseconds of work. A broker's default is half."""
+
 _MOST_TARGETS: Final = 100_000
 
 # What the fast path raises for what it does not expect: a field that is missing, an audience that
@@ -77,10 +80,15 @@ class Decoder:
         *mappings: Mapping,
         membership_mode: MembershipMode = MembershipMode.STRICT,
         on_collision: OnCollision = OnCollision.SHARE,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
-        """Decode under `mappings`; those that are not enabled count as not there."""
+        """Decode under `mappings`; those that are not enabled count as not there.
+
+        Values of more than `most_bytes` are not parsed: one must not hold up everything else.
+        """
         rules = Rules(mappings, membership_mode, on_collision, _MOST_TARGETS)
         self.collisions = rules.collisions
+        self._most_bytes = most_bytes
         self._plans = rules.plans
         self._others = rules.others
         self._usual = rules.usual()
@@ -119,6 +127,8 @@ class Decoder:
         """
         if value is None:
             return verdict.TOMBSTONE
+        if len(value) > self._most_bytes:
+            return verdict.TOO_LARGE
         try:
             document = orjson.loads(value)
         except ValueError:

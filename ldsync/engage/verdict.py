@@ -36,6 +36,7 @@ EMPTY_BATCH = Verdict(RecordOutcome.IGNORED, "empty_batch")
 NO_CONTEXT_KEY = Verdict(RecordOutcome.SKIPPED, "no_context_key")
 SEGMENT_KEY_COLLISION = Verdict(RecordOutcome.SKIPPED, "segment_key_collision")
 
+TOO_LARGE = Verdict(RecordOutcome.INVALID, "too_large")
 BAD_JSON = Verdict(RecordOutcome.INVALID, "bad_json")
 NOT_AN_OBJECT = Verdict(RecordOutcome.INVALID, "not_an_object")
 BAD_AUDIENCE_ID = Verdict(RecordOutcome.INVALID, "bad_audience_id")
@@ -55,6 +56,7 @@ VERDICTS = (
     EMPTY_BATCH,
     NO_CONTEXT_KEY,
     SEGMENT_KEY_COLLISION,
+    TOO_LARGE,
     BAD_JSON,
     NOT_AN_OBJECT,
     BAD_AUDIENCE_ID,

@@ -6,6 +6,7 @@ import pytest
 
 from ldsync.config import FromPath, MappingSettings, Settings, load
 from ldsync.engage import paths
+from ldsync.engage.decoder import MOST_BYTES
 from ldsync.engage.mapping import (
     EmailNormalization,
     Fields,
@@ -120,6 +121,15 @@ def test_what_to_do_with_collisions_is_passed_on() -> None:
         assert read(identify(), decoder) == "+user/u_1"
     assert read(again, shared) == "+user/u_1"
     assert read(again, refused) == "skipped: segment_key_collision"
+
+
+def test_how_large_a_record_may_be_is_passed_on() -> None:
+    """By default a megabyte is read; the defaults of both are one."""
+    tight = Settings.model_validate({"kafka": {"max_record_bytes": 10}})
+
+    assert Settings().kafka.max_record_bytes == MOST_BYTES
+    assert read(identify(), decoder_of(tight)) == "invalid: too_large"
+    assert read(identify(anonymousId="a" * 1_000_000), decoder_of(Settings())) == "+user/u_1"
 
 
 @pytest.mark.parametrize(("count", "problems"), [(1, 0), (50, 0), (51, 1), (0, 1)])
