@@ -27,6 +27,7 @@ from ldsync.mappings import decoder_of
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
+from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.policy import Policy
@@ -117,7 +118,10 @@ class _App:
         _begin_at_zero(metrics)
         journal = Journal(metrics)
         pacing = Pacing(budget_share=settings.launchdarkly.budget_share, rng=rng)
-        self._client = _client(settings, pacing, metrics)
+        lease = Lease(
+            settings.kafka.session_timeout_seconds, settings.kafka.rebalance_timeout_seconds
+        )
+        self._client = _client(settings, pacing, metrics, lease)
         self._environment = Environment(
             settings.launchdarkly.project_key, settings.launchdarkly.environment_key
         )
@@ -128,6 +132,7 @@ class _App:
             decoder=decoder_of(settings),
             buffer=buffer,
             ledger=ledger,
+            lease=lease,
             versions=versions,
             writer=_writer(settings, self._client, metrics, rng),
             pacing=pacing,
@@ -138,7 +143,9 @@ class _App:
         self.worker = Worker(
             parts,
             _policy(settings),
-            lambda listener: Source(settings.kafka, listener, metrics, structlog.get_logger()),
+            lambda listener: Source(
+                settings.kafka, listener, metrics, structlog.get_logger(), lease
+            ),
         )
         self._report = Report(self.worker, parts, self._environment)
         self._report.bind(metrics)
@@ -228,7 +235,9 @@ def _keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_FROM_HEAP)
 
 
-def _client(settings: Settings, pacing: Pacing, metrics: Metrics) -> LaunchDarklyClient:
+def _client(
+    settings: Settings, pacing: Pacing, metrics: Metrics, lease: Lease
+) -> LaunchDarklyClient:
     section = settings.launchdarkly
     return LaunchDarklyClient(
         section.base_url,
@@ -237,6 +246,7 @@ def _client(settings: Settings, pacing: Pacing, metrics: Metrics) -> LaunchDarkl
         max_in_flight=section.max_in_flight,
         pacing=pacing,
         metrics=metrics,
+        lease=lease,
     )
 
 

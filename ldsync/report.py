@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import ldsync
+from ldsync.sync.gate import Held
 from ldsync.sync.states import State
 from ldsync.telemetry.health import Check, Health
 
@@ -47,9 +49,14 @@ class Report:
         metrics.open_batches.set_function(lambda: float(buffer.open_batches))
         metrics.batches_in_flight.set_function(lambda: float(buffer.in_flight))
         metrics.segments_waiting.set_function(lambda: float(journal.waiting))
+        for reason in (Held.TAKE_OVER, Held.LEASE):
+            metrics.writes_held[reason].set_function(partial(self._is_held, reason))
         metrics.oldest_unsent_change_age.set_function(self._oldest_age)
         metrics.version_store_entries.set_function(lambda: float(len(versions)))
         metrics.ordering_horizon.set_function(lambda: versions.horizon(time.monotonic()))
+
+    def _is_held(self, reason: Held) -> float:
+        return float(self._worker.gate.held(time.monotonic()) is reason)
 
     def _oldest_age(self) -> float:
         oldest_ms = self._parts.buffer.oldest_ms()
@@ -98,6 +105,7 @@ class Report:
                 "batches": buffer.open_batches,
                 "in_flight": buffer.in_flight,
                 "paused": worker.state is State.PAUSED,
+                "writes_held": worker.gate.held(now) or "",
             },
             "launchdarkly": {
                 "project": self._environment.project_key,

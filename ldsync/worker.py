@@ -8,6 +8,7 @@ changes back to the buffer, where anything newer wins: nothing here holds a batc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
 from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
+from ldsync.sync.gate import Gate
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from ldsync.launchdarkly.writers.standard import StandardWriter
     from ldsync.sync.batch import Batch
     from ldsync.sync.buffer import Buffer
+    from ldsync.sync.lease import Lease
     from ldsync.sync.ledger import Account, Ledger, Partition
     from ldsync.sync.policy import Policy
     from ldsync.telemetry.journal import Journal
@@ -52,6 +55,7 @@ class Parts:
     decoder: Decoder
     buffer: Buffer
     ledger: Ledger
+    lease: Lease
     versions: MemoryVersions
     writer: StandardWriter
     pacing: Pacing
@@ -81,6 +85,7 @@ class Worker:
         self._schedule = parts.schedule
         self._journal = parts.journal
         self._metrics = parts.metrics
+        self.gate = Gate(parts.lease, policy.settle_seconds)
         self.source = open_source(self)
         self.offsets = Offsets(self.source, parts.ledger, parts.metrics)
         self._writes: set[asyncio.Task[None]] = set()
@@ -180,7 +185,7 @@ class Worker:
             self._wake.clear()
             wait = _LONGEST_SLEEP
             while len(self._writes) < self.policy.max_in_flight:
-                wait = self._pacing.open_at - now
+                wait = max(self.gate.wait(now), self._pacing.open_at - now)
                 batch = self._buffer.take(now) if wait <= 0 else None
                 if batch is None:
                     deadline = self._buffer.next_deadline()
@@ -285,6 +290,9 @@ class Worker:
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Open an epoch of each partition (Listener)."""
         self.offsets.begin()
+        now = time.monotonic()
+        self.gate.assigned(now)
+        self.gate.open(now, clean=True)
         for partition in partitions:
             self._ledger.assign(partition)
         if self.state is State.JOINING:
@@ -294,9 +302,10 @@ class Worker:
         """Flush, wait, commit, fence and forget, in this order (R3; Listener)."""
         self.offsets.revoke()
         try:
-            # A membership that was lost must not write any more: others own the partitions.
+            # A membership that was lost must not write any more: others own the partitions (R4).
             if self.source.is_member:
-                await self._flush_everything(self.policy.drain_seconds)
+                await self._flush_everything(self.policy.drain_seconds, revoking=True)
+                self.gate.close()
                 await self.offsets.commit(self.policy.commit_seconds)
         finally:
             await self._end_epoch(partitions)
@@ -325,20 +334,28 @@ class Worker:
         self._enter(State.DRAINING)
         self._journal.drain_started(self._buffer.changes)
         complete = await self._flush_everything(self.policy.drain_seconds)
+        self.gate.close()
         committed = await self.offsets.commit(self.policy.commit_seconds)
         complete = complete and committed is CommitOutcome.COMMITTED
         self._journal.drained(self._buffer.changes, committed.value, complete=complete)
 
-    async def _flush_everything(self, seconds: float) -> bool:
-        """Write all that waits, whatever its age; say whether that was done within `seconds`."""
+    async def _flush_everything(self, seconds: float, *, revoking: bool = False) -> bool:
+        """Write all that waits, whatever its age; say whether that was done within `seconds`.
+
+        While partitions are revoked there is nothing to wait for when the membership is lost (R4).
+        """
         started = time.monotonic()
         self._buffer.drain(started, on=True)
         self._wake.set()
         try:
             async with asyncio.timeout(seconds):
                 while not self._buffer.empty:
+                    if revoking and not self.source.is_member:
+                        return False
                     self._landed.clear()
-                    await self._landed.wait()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LONGEST_SLEEP):
+                            await self._landed.wait()
         except TimeoutError:
             return False
         finally:

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 
 from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
+    from ldsync.sync.lease import Lease
+
 STOP_SECONDS = 5.0
 """For leaving the group; then connections are dropped, and the session times out."""
+
+_OK = 0
+_NO_MEMBER = {IllegalGenerationError.errno, UnknownMemberIdError.errno}
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
@@ -95,6 +103,31 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         places = {TopicPartition(*partition): taken for partition, taken in offsets.items()}
         await self._coordinator.commit_offsets(None, places)
 
+    def watch_membership(self, lease: Lease) -> None:
+        """Have the lease follow what the group's coordinator answers (R4).
+
+        aiokafka keeps the time of the last heartbeat in a local variable. Call it between `start`
+        and `subscribe`. What counts is when a request was sent: the coordinator begins to count
+        anew after that.
+        """
+        coordinator = self._coordinator
+        send = coordinator._send_req  # noqa: SLF001 - see the top
+
+        async def watched(request: object) -> object:
+            sent = time.monotonic()
+            response = await send(request)
+            codes = _answers_to_member(request, response)
+            if codes & _NO_MEMBER:
+                lease.end()
+            elif codes == {_OK} and not isinstance(request, OffsetCommitRequest):
+                lease.confirm(sent, stable=True)
+            elif codes in ({_OK}, {RebalanceInProgressError.errno}):
+                # The session is kept up by it; commits are also taken while a rebalance begins.
+                lease.confirm(sent, stable=False)
+            return response
+
+        coordinator._send_req = watched  # noqa: SLF001
+
     def broken(self) -> BaseException | None:
         """Why the task that fetches has ended; None while it runs. `getmany` would only wait."""
         task = self._fetcher.error_future
@@ -125,6 +158,15 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await self._client.close()
+
+
+def _answers_to_member(request: object, response: Any) -> set[int]:
+    """The error codes of an answer that depends on our membership; none of other answers."""
+    if isinstance(request, HeartbeatRequest | SyncGroupRequest):
+        return {response.error_code}
+    if isinstance(request, OffsetCommitRequest):
+        return {code for _, partitions in response.topics for _, code in partitions}
+    return set()
 
 
 async def _within(seconds: float, ending: Coroutine[object, object, None]) -> bool:

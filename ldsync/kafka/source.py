@@ -14,7 +14,8 @@
   committed offsets. The listener drains and commits before that; afterwards nothing can be
   committed until the next assignment (`rebalance`).
 * A lost session is a revocation that comes too late: the partitions may be somebody else's by
-  then. `is_member` is false, and commits are fenced.
+  then. `is_member` is false, and commits are fenced. What says in time that nothing may be written
+  any more is the lease, which is renewed by what the coordinator answers (R4, `consumer`).
 * Where to begin without a usable committed offset is decided, not jumped to (`starts`).
 """
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ldsync.config import KafkaSettings
     from ldsync.kafka.consumer import Consumer
     from ldsync.kafka.rebalance import Listener
+    from ldsync.sync.lease import Lease
     from ldsync.telemetry.metrics import Metrics
 
 LOOKUP_SECONDS = 5.0
@@ -74,6 +76,7 @@ class Source:
         listener: Told about assignments and revocations.
         metrics: `rebalances`.
         log: A structlog logger.
+        lease: Follows what the group says of our membership (R4).
     """
 
     def __init__(
@@ -82,8 +85,10 @@ class Source:
         listener: Listener,
         metrics: Metrics,
         log: FilteringBoundLogger,
+        lease: Lease,
     ) -> None:
         self._settings = settings
+        self._lease = lease
         self._listener = listener
         self._metrics = metrics
         self._log = log
@@ -103,6 +108,7 @@ class Source:
         settings = self._settings
         pattern = whole_names(settings.topic_pattern) if settings.topic_pattern else None
         consumer = await open_consumer(settings)
+        consumer.watch_membership(self._lease)
         # A third of a session, as for heartbeats: after longer our membership is in doubt anyway.
         limit = settings.session_timeout_seconds / 3
         commits = Commits(consumer, limit, self._trouble, self._log)
@@ -131,6 +137,7 @@ class Source:
         if member is None:
             return
         member.commits.fence()
+        self._lease.end()
         getmany, self._getmany = self._getmany, None
         if getmany is not None:
             getmany.cancel()

@@ -21,6 +21,7 @@ from yarl import URL
 import ldsync
 from ldsync.launchdarkly.pacing import Pacing, retry_after
 from ldsync.launchdarkly.reply import MAX_BODY, Answer, NoAnswer, Silence, read_reply
+from ldsync.sync.lease import Lease
 from ldsync.telemetry.metrics import Metrics
 
 API_VERSION: Final = "20240415"
@@ -47,6 +48,7 @@ class LaunchDarklyClient:
         max_in_flight: Connections at most.
         pacing: The gate; other parts of the program look at the same.
         metrics: Where durations go.
+        lease: While it does not hold only GET requests are sent (R4); None if there is no group.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class LaunchDarklyClient:
         max_in_flight: int,
         pacing: Pacing,
         metrics: Metrics,
+        lease: Lease | None = None,
     ) -> None:
+        self._lease = lease
         self.pacing = pacing
         self._base_url = base_url.rstrip("/")
         self._token = token
@@ -125,6 +129,9 @@ class LaunchDarklyClient:
                 return NoAnswer(Silence.GATE, f"not sent: {self.pacing.reason}", after=closed_for)
             await asyncio.sleep(closed_for)
         started = time.monotonic()
+        # A batch may have been taken long ago, or be on its third request: what counts is now (R4).
+        if method != "GET" and self._lease is not None and not self._lease.holds(started):
+            return NoAnswer(Silence.LEASE, "not sent: this replica may have lost its partitions")
         answer = await self._exchange(method, route, names, body, content_type)
         status = answer.kind.value if isinstance(answer, NoAnswer) else str(answer.status)
         self._metrics.request_duration[method, route, status].observe(time.monotonic() - started)

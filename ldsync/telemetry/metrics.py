@@ -23,6 +23,7 @@ from prometheus_client import (
 
 from ldsync import __version__
 from ldsync.sync.batch import Trigger
+from ldsync.sync.gate import Held
 from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.states import State
 from ldsync.telemetry.instruments import Definition, Family, Instruments
@@ -180,6 +181,14 @@ class Metrics:
         self.segments_waiting = make.gauge(
             "ldsync_segments_waiting",
             "Segments whose last write failed; /status says why. Their changes are kept.",
+        )
+        self.writes_held: Family[str, Gauge] = make.gauges(
+            "ldsync_writes_held",
+            ("reason",),
+            "1 while no write may begin. take_over: a request of the previous owner of the "
+            "partitions may still act. lease: the group has not answered for so long that others "
+            "may own them; worry if it stays.",
+            expected=(Held.TAKE_OVER, Held.LEASE),
         )
         self.batches_closed: Family[str, Counter] = make.counters(
             "ldsync_batches_closed_total",

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from ldsync.config import KafkaSettings
 from ldsync.kafka import Source
+from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Partition
 from ldsync.telemetry.metrics import Metrics
 from tests.support.real_kafka import RealKafka
@@ -102,7 +103,10 @@ class Reader:
     def __init__(self, settings: KafkaSettings) -> None:
         self.diary = Diary()
         self.registry = CollectorRegistry()
-        self.source = Source(settings, self.diary, Metrics(self.registry), structlog.get_logger())
+        self.lease = Lease(settings.session_timeout_seconds, settings.rebalance_timeout_seconds)
+        self.source = Source(
+            settings, self.diary, Metrics(self.registry), structlog.get_logger(), self.lease
+        )
         self.records: list[ConsumerRecord] = []
 
     async def poll(self, *, paused: bool = False, timeout: float = 0.1) -> list[ConsumerRecord]:

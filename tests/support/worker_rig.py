@@ -33,6 +33,7 @@ from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
+from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.policy import Policy
@@ -86,6 +87,13 @@ class Hand:
         self.options = options
         self.metrics = Metrics()
         pacing = Pacing(budget_share=1.0, rng=rng)
+        settings = kafka_settings(
+            rig.broker.bootstrap_servers,
+            topics=(rig.topic,),
+            group_id=options.group or rig.group,
+            **options.kafka,
+        )
+        lease = Lease(settings.session_timeout_seconds, settings.rebalance_timeout_seconds)
         self.client = LaunchDarklyClient(
             rig.sim.url,
             TOKEN,
@@ -93,6 +101,7 @@ class Hand:
             max_in_flight=options.max_in_flight,
             pacing=pacing,
             metrics=self.metrics,
+            lease=lease,
         )
         self.parts = Parts(
             decoder=Decoder(EventMapping()),
@@ -101,6 +110,7 @@ class Hand:
                 Budget(max_changes=options.max_changes),
             ),
             ledger=Ledger(),
+            lease=lease,
             versions=MemoryVersions(100_000, time.monotonic()),
             writer=StandardWriter(
                 self.client,
@@ -121,12 +131,6 @@ class Hand:
             journal=Journal(self.metrics),
             metrics=self.metrics,
         )
-        settings = kafka_settings(
-            rig.broker.bootstrap_servers,
-            topics=(rig.topic,),
-            group_id=options.group or rig.group,
-            **options.kafka,
-        )
         policy = Policy(
             max_in_flight=options.max_in_flight,
             settle_seconds=options.settle,
@@ -137,7 +141,9 @@ class Hand:
         self.worker = Worker(
             self.parts,
             policy,
-            lambda listener: Source(settings, listener, self.metrics, structlog.get_logger()),
+            lambda listener: Source(
+                settings, listener, self.metrics, structlog.get_logger(), lease
+            ),
         )
         self.report = Report(self.worker, self.parts, Environment(PROJECT, ENVIRONMENT))
         self.report.environment_problem = ""

@@ -38,6 +38,7 @@ ldsync_buffered_bytes gauge
 ldsync_open_batches gauge
 ldsync_batches_in_flight gauge
 ldsync_segments_waiting gauge
+ldsync_writes_held gauge reason
 ldsync_batches_closed_total counter trigger
 ldsync_batch_size_members histogram
 ldsync_oldest_unsent_change_age_seconds gauge
