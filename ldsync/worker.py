@@ -22,7 +22,7 @@ from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from aiokafka import ConsumerRecord
 
@@ -289,13 +289,18 @@ class Worker:
 
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Open an epoch of each partition (Listener)."""
-        self.offsets.begin()
-        now = time.monotonic()
-        self.gate.assigned(now)
-        self.gate.open(now, clean=True)
+        self.gate.assigned(time.monotonic())
         for partition in partitions:
             self._ledger.assign(partition)
         if self.state is State.JOINING:
+            self._enter(State.WARMING)
+
+    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
+        """Begin to work: records come; writes may have to wait still (R2; Listener)."""
+        self.offsets.begin(committed)
+        self.gate.open(time.monotonic(), clean=clean)
+        self._wake.set()
+        if self.state is State.WARMING:
             self._enter(State.RUNNING)
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
@@ -305,10 +310,16 @@ class Worker:
             # A membership that was lost must not write any more: others own the partitions (R4).
             if self.source.is_member:
                 await self._flush_everything(self.policy.drain_seconds, revoking=True)
-                self.gate.close()
-                await self.offsets.commit(self.policy.commit_seconds)
+                await self._hand_over()
         finally:
             await self._end_epoch(partitions)
+
+    async def _hand_over(self) -> CommitOutcome:
+        """Begin no write any more, and commit; say if nothing is on its way either (R2, R3)."""
+        now = time.monotonic()
+        clean = self.gate.taken_over(now) and self._buffer.quiet(now)
+        self.gate.close()
+        return await self.offsets.commit(self.policy.commit_seconds, clean=clean)
 
     async def _end_epoch(self, partitions: frozenset[Partition]) -> None:
         for partition in partitions:
@@ -324,7 +335,7 @@ class Worker:
         self._landed.set()
         for segment, changes in forgotten:
             await self._versions.merge(segment, changes, time.monotonic())
-        if self.state in (State.RUNNING, State.PAUSED):
+        if self.state in (State.WARMING, State.RUNNING, State.PAUSED):
             self._enter(State.JOINING)
 
     # --- the end ------------------------------------------------------------------------------
@@ -334,8 +345,7 @@ class Worker:
         self._enter(State.DRAINING)
         self._journal.drain_started(self._buffer.changes)
         complete = await self._flush_everything(self.policy.drain_seconds)
-        self.gate.close()
-        committed = await self.offsets.commit(self.policy.commit_seconds)
+        committed = await self._hand_over()
         complete = complete and committed is CommitOutcome.COMMITTED
         self._journal.drained(self._buffer.changes, committed.value, complete=complete)
 

@@ -225,7 +225,7 @@ class OrderingSettings(Section):
     )
     settle_seconds: Seconds = Field(
         default=15.0,
-        description="A request without an answer may act so late; more than the request timeout.",
+        description="A request may act so late after it was sent; more than the request timeout.",
     )
 
 

@@ -7,6 +7,7 @@
 * Polling never stops while the process lives: it keeps the membership, and aiokafka tells the
   troubles of its background tasks nowhere else. Backpressure pauses partitions instead.
 * What is paused is derived at every poll, and at every assignment, which clears it.
+* Nothing live is handed out before an assignment was taken over (`take_over`).
 * `getmany` is never cancelled and never waited for: during a rebalance it takes as long as that
   takes, and a cancelled one switches aiokafka's own watchdog off for good. It runs in a task that
   outlives the poll, and its records count only if no rebalance began since.
@@ -32,6 +33,7 @@ from ldsync.kafka.errors import SourceFailed
 from ldsync.kafka.opening import open_consumer
 from ldsync.kafka.rebalance import Rebalance
 from ldsync.kafka.starts import Starts
+from ldsync.kafka.take_over import CLEAN, LOOKUP_SECONDS, TakeOver
 from ldsync.kafka.topics import whole_names
 from ldsync.kafka.trouble import Trouble
 from ldsync.sync.ledger import Partition
@@ -39,7 +41,7 @@ from ldsync.sync.ledger import Partition
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aiokafka import ConsumerRecord
+    from aiokafka import ConsumerRecord, TopicPartition
     from structlog.typing import FilteringBoundLogger
 
     from ldsync.config import KafkaSettings
@@ -47,9 +49,6 @@ if TYPE_CHECKING:
     from ldsync.kafka.rebalance import Listener
     from ldsync.sync.lease import Lease
     from ldsync.telemetry.metrics import Metrics
-
-LOOKUP_SECONDS = 5.0
-"""For questions to the brokers that a poll or a gauge waits for."""
 
 _GRACE_SECONDS = 0.1
 _TROUBLE_SECONDS = 0.5
@@ -61,6 +60,7 @@ class _Member:
 
     consumer: Consumer
     commits: Commits
+    take_over: TakeOver
     rebalance: Rebalance
     starts: Starts
 
@@ -96,7 +96,7 @@ class Source:
         self._member: _Member | None = None
         self._getmany: asyncio.Task[tuple[int, Any]] | None = None
         self._paused = False
-        self._positions: dict[Partition, int] = {}
+        self._positions: tuple[int, dict[Partition, int]] = (0, {})
 
     async def start(self) -> None:
         """Reach the brokers and begin to join the group; the assignment comes with the polls.
@@ -112,11 +112,14 @@ class Source:
         # A third of a session, as for heartbeats: after longer our membership is in doubt anyway.
         limit = settings.session_timeout_seconds / 3
         commits = Commits(consumer, limit, self._trouble, self._log)
+        take_over = TakeOver(
+            consumer, commits, self._listener, self._reconcile, self._trouble, self._log
+        )
         rebalance = Rebalance(
-            consumer, commits, self._listener, self._renew, self._metrics, self._log
+            consumer, commits, take_over, self._listener, self._metrics, self._log
         )
         starts = Starts(consumer, settings, commits, self._log)
-        self._member = _Member(consumer, commits, rebalance, starts)
+        self._member = _Member(consumer, commits, take_over, rebalance, starts)
         if pattern is None:
             consumer.subscribe(topics=settings.topics, listener=rebalance)
         else:
@@ -136,6 +139,7 @@ class Source:
         member, self._member = self._member, None
         if member is None:
             return
+        member.take_over.end()
         member.commits.fence()
         self._lease.end()
         getmany, self._getmany = self._getmany, None
@@ -162,9 +166,9 @@ class Source:
             return {}
         _raise_failure(member)
         self._paused = paused
-        self._pause(member.consumer)
+        self._reconcile()
         if self._getmany is None:
-            self._positions = member.consumer.positions()
+            self._positions = (member.rebalance.epoch, member.consumer.positions())
             self._getmany = asyncio.create_task(_fetch(member, timeout))
         getmany = self._getmany
         await asyncio.wait({getmany}, timeout=timeout + _GRACE_SECONDS)
@@ -181,6 +185,9 @@ class Source:
         epoch, records = getmany.result()
         if epoch != member.rebalance.epoch:
             return {}  # revoked meanwhile; whoever owns them then will read them again
+        if not member.take_over.done:
+            _put_back(member.consumer, records)
+            return {}
         return {Partition(*place): batch for place, batch in records.items()}
 
     async def _handle(self, starts: Starts, error: BaseException) -> None:
@@ -204,17 +211,16 @@ class Source:
         self._trouble.report("poll", error)
         await asyncio.sleep(_TROUBLE_SECONDS)
 
-    def _pause(self, consumer: Consumer) -> None:
-        if self._paused:
+    def _reconcile(self) -> None:
+        """Pause what is to be paused, and nothing else: an assignment knows of no pause."""
+        member = self._member
+        if member is None:
+            return
+        consumer = member.consumer
+        if self._paused or not member.take_over.done:
             consumer.pause(*(consumer.assignment() - consumer.paused()))
         else:
             consumer.resume(*consumer.paused())
-
-    def _renew(self) -> None:
-        """An assignment begins: nothing of it was handed out, and nothing is paused."""
-        self._positions = {}
-        if self._member is not None:
-            self._pause(self._member.consumer)
 
     @property
     def assigned(self) -> frozenset[Partition]:
@@ -230,16 +236,22 @@ class Source:
         return self._member is not None and self._member.consumer.generation >= 0
 
     async def commit(
-        self, offsets: Mapping[Partition, int], *, timeout: float | None = None
+        self,
+        offsets: Mapping[Partition, int],
+        *,
+        timeout: float | None = None,
+        clean: bool = False,
     ) -> CommitOutcome:
         """Commit, for each partition, the offset of the record to go on with.
 
-        Never raises, and takes at most `timeout` seconds (default: a third of
+        `clean` leaves the mark of a clean hand-over (R2): nothing is on its way to LaunchDarkly,
+        and nothing will be. Never raises, and takes at most `timeout` seconds (default: a third of
         `kafka.session_timeout_seconds`). Partitions that are not ours are left out.
         """
         if self._member is None:
             return CommitOutcome.FENCED
-        return await self._member.commits.commit(offsets, timeout=timeout)
+        mark = CLEAN if clean else ""
+        return await self._member.commits.commit(offsets, timeout=timeout, metadata=mark)
 
     def positions(self) -> Mapping[Partition, int]:
         """For each assigned partition, how far it had been handed out when the last poll began.
@@ -248,8 +260,11 @@ class Source:
         unsettled, a commit of this leaves no lag. Everything below it was returned by an earlier
         `poll`. Partitions of which nothing is known yet are missing.
         """
+        epoch, positions = self._positions
+        if self._member is None or epoch != self._member.rebalance.epoch:
+            return {}  # nothing of this assignment was handed out yet
         owned = self.assigned
-        return {place: at for place, at in self._positions.items() if place in owned}
+        return {place: at for place, at in positions.items() if place in owned}
 
     async def lags(self) -> Mapping[Partition, int]:
         """For each assigned partition, how many offsets lie before the end of what can be read.
@@ -295,8 +310,19 @@ async def _fetch(member: _Member, timeout: float) -> tuple[int, Any]:
     return member.rebalance.epoch, records
 
 
+def _put_back(consumer: Consumer, records: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
+    """Let records that came too early come again: aiokafka wakes a poll before it tells of theirs.
+
+    They are not live before the take-over is done.
+    """
+    owned = consumer.owned()
+    for place, batch in records.items():
+        if Partition(*place) in owned:
+            consumer.move(Partition(*place), batch[0].offset)
+
+
 def _raise_failure(member: _Member) -> None:
-    failure = member.rebalance.failure
+    failure = member.rebalance.failure or member.take_over.failure
     if failure is not None:
         raise SourceFailed(f"A rebalance could not be handled: {failure!r}") from failure
     broken = member.consumer.broken()

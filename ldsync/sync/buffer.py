@@ -90,6 +90,10 @@ class Buffer:
         """Say whether no change is waiting or in flight."""
         return self.changes == 0
 
+    def quiet(self, now: float) -> bool:
+        """Say whether nothing is here, and nothing that was sent may still be applied (R1, R2)."""
+        return all(lane.idle(now) for lane in self._lanes.values())
+
     def over_budget(self) -> bool:
         """Say whether consumption should pause, with hysteresis."""
         budget = self._budget

@@ -49,10 +49,8 @@ async def test_a_revocation_writes_and_commits_what_is_there(rig: Rig) -> None:
     await rig.until_settled()
     assert hand.outcomes == {"delivered": 40}
     assert [each for each in hand.states if each != "starting"] == [
-        "joining",
-        "running",
-        "joining",
-        "running",
+        *("joining", "warming", "running"),
+        *("joining", "warming", "running"),
     ]
 
 
@@ -122,7 +120,7 @@ async def test_a_write_that_is_cancelled_before_it_begins_is_not_lost(
     await hand.until_assigned(2)
     parts, offsets = hand.parts, hand.worker.offsets
 
-    async def commit_until_a_batch_is_taken(_: float | None = None) -> CommitOutcome:
+    async def commit_until_a_batch_is_taken(*_: object, **_clean: bool) -> CommitOutcome:
         while not parts.buffer.in_flight:  # noqa: ASYNC110 - not a turn of the loop too late
             await asyncio.sleep(0)
         # The epoch ends in this very turn: the write has not begun.
@@ -165,7 +163,7 @@ async def test_who_stood_still_writes_nothing_before_the_group_has_answered(rig:
     hand = rig.work()
     await rig.enter("a")
     await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) == 1)
-    rig.broker.fail(Api.HEARTBEAT, *[UNKNOWN_MEMBER] * 3)
+    rig.broker.fail(Api.HEARTBEAT, UNKNOWN_MEMBER)
     time.sleep(1.4)  # noqa: ASYNC251 - a loop that stands still: longer than the lease
     rig.sim.faults.clear()
     await hand.until(lambda: hand.outcomes.get("abandoned"), "the epoch has ended")

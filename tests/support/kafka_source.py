@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
@@ -70,12 +70,14 @@ class Diary:
 
     Attributes:
         entries: `("assigned" or "revoked", partitions)` in order.
+        clean: Whether each assignment was left clean, in order.
         on_revoked: Awaited inside `revoked`.
         on_assigned: Called inside `assigned`.
     """
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, frozenset[Partition]]] = []
+        self.clean: list[bool] = []
         self.on_revoked: Callable[[frozenset[Partition]], Awaitable[object]] | None = None
         self.on_assigned: Callable[[frozenset[Partition]], None] | None = None
 
@@ -84,6 +86,11 @@ class Diary:
         self.entries.append(("assigned", partitions))
         if self.on_assigned is not None:
             self.on_assigned(partitions)
+
+    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
+        """For the source."""
+        assert committed.keys() <= self.entries[-1][1]
+        self.clean.append(clean)
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
         """For the source."""

@@ -17,14 +17,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, OffsetAndMetadata, TopicPartition
 
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.fold import Fold
 from ldsync.demo.simulator import Simulator
 from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping as EventMapping
+from ldsync.kafka.consumer import Consumer
 from ldsync.kafka.source import Source
+from ldsync.kafka.take_over import CLEAN
 from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment
 from ldsync.launchdarkly.pacing import Pacing
@@ -34,7 +36,7 @@ from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.lease import Lease
-from ldsync.sync.ledger import Ledger
+from ldsync.sync.ledger import Ledger, Partition
 from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.policy import Policy
 from ldsync.telemetry.journal import Journal
@@ -240,7 +242,7 @@ class Rig:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=broker.bootstrap_servers, linger_ms=5, max_batch_size=1 << 20
         )
-        self._asker = AIOKafkaConsumer(
+        self._asker = Consumer(
             bootstrap_servers=broker.bootstrap_servers,
             group_id=self.group,
             enable_auto_commit=False,
@@ -251,6 +253,14 @@ class Rig:
         self.broker.create_topic(self.topic, partitions=self.partitions)
         await self._producer.start()
         await self._asker.start()
+
+    async def leave_clean(self, partitions: int = 0) -> None:
+        """Let the group look as after a worker that had nothing to do and left in order (R2)."""
+        numbers = range(partitions or self.partitions)
+        nothing = OffsetAndMetadata(0, CLEAN)
+        await self._asker.commit_offsets(
+            {Partition(self.topic, number): nothing for number in numbers}
+        )
 
     async def close(self) -> None:
         """End all workers and connections."""
@@ -307,6 +317,12 @@ class Rig:
         }
         return {number: at for number, at in found.items() if at is not None}
 
+    async def marks(self) -> dict[int, str]:
+        """The metadata of the group's offsets by partition (R2)."""
+        places = [Partition(self.topic, number) for number in range(self.partitions)]
+        found = await self._asker.committed_offsets(places)
+        return {place.number: offset.metadata for place, offset in found.items()}
+
     @property
     def is_settled(self) -> bool:
         """Whether LaunchDarkly holds what the fold of all records says."""
@@ -332,11 +348,18 @@ class Rig:
 
 
 @asynccontextmanager
-async def rigged(broker: EmbeddedBroker, partitions: int = 1) -> AsyncIterator[Rig]:
-    """A rig. At the end no patch may have overlapped another one of its segment (P4, R1)."""
+async def rigged(
+    broker: EmbeddedBroker, partitions: int = 1, *, clean: bool = True
+) -> AsyncIterator[Rig]:
+    """A rig. At the end no patch may have overlapped another one of its segment (P4, R1).
+
+    Unless `clean` is False its first worker takes over from one that left in order.
+    """
     async with Simulator(project=PROJECT, environment=ENVIRONMENT, token=TOKEN) as sim:
         rig = Rig(broker, sim, partitions)
         await rig.open()
+        if clean:
+            await rig.leave_clean()
         try:
             yield rig
         finally:

@@ -1,0 +1,129 @@
+"""From an assignment to its first live record: what the previous owner left (R2).
+
+A clean hand-over is a mark in the metadata of the committed offset. Who leaves a partition sets it
+with the last commit of the epoch, if all that was sent for any partition has been answered and
+nothing more will be. Who takes the partition over removes the mark by a commit before the first
+write; were it left until the next ordinary commit, a process that wrote and died before that would
+leave a mark that is no longer true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from aiokafka.errors import KafkaError
+
+from ldsync.kafka.commits import CommitOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiokafka import OffsetAndMetadata
+    from structlog.typing import FilteringBoundLogger
+
+    from ldsync.kafka.commits import Commits
+    from ldsync.kafka.consumer import Consumer
+    from ldsync.kafka.rebalance import Listener
+    from ldsync.kafka.trouble import Trouble
+    from ldsync.sync.ledger import Partition
+
+CLEAN: Final = "clean"
+"""Metadata of an offset whose owner has nothing on its way to LaunchDarkly any more."""
+
+LOOKUP_SECONDS: Final = 5.0
+"""For questions to the brokers that an assignment, a poll or a gauge waits for."""
+
+_TROUBLE_SECONDS: Final = 0.5
+
+
+class TakeOver:
+    """What comes before the live records of each assignment.
+
+    Args:
+        consumer: The member.
+        commits: Its commits.
+        listener: Told when live records come.
+        reconcile: Called when that changes whether they may come, so that they do or do not.
+        trouble: Where failures are reported that are tried again.
+        log: `partitions.taken_over`.
+
+    Attributes:
+        done: Whether live records may be handed out.
+        failure: What ended it by mistake, if anything did.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        commits: Commits,
+        listener: Listener,
+        reconcile: Callable[[], None],
+        trouble: Trouble,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._consumer = consumer
+        self._commits = commits
+        self._listener = listener
+        self._reconcile = reconcile
+        self._trouble = trouble
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+        self.done = False
+        self.failure: BaseException | None = None
+
+    def begin(self, partitions: frozenset[Partition]) -> None:
+        """An assignment begins; returns at once."""
+        self.end()
+        self._reconcile()
+        self._task = asyncio.create_task(self._run(partitions))
+
+    def end(self) -> None:
+        """The assignment ends; nothing more comes of it."""
+        self.done = False
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self, partitions: frozenset[Partition]) -> None:
+        try:
+            committed = await self._ask(partitions)
+            clean = await self._claim(partitions, committed)
+            self.done = True
+            self._reconcile()
+            self._log.info("partitions.taken_over", partitions=len(partitions), clean=clean)
+            offsets = {partition: found.offset for partition, found in committed.items()}
+            self._listener.ready(offsets, clean=clean)
+        except Exception as error:  # noqa: BLE001 - the next poll raises it
+            self.failure = error
+
+    async def _ask(self, partitions: frozenset[Partition]) -> Mapping[Partition, OffsetAndMetadata]:
+        """What is committed of the partitions; asks until there is an answer."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOKUP_SECONDS):
+                    return await self._consumer.committed_offsets(partitions)
+            except (TimeoutError, KafkaError) as error:
+                self._trouble.report("take-over", error)
+            await asyncio.sleep(_TROUBLE_SECONDS)
+
+    async def _claim(
+        self, partitions: frozenset[Partition], committed: Mapping[Partition, OffsetAndMetadata]
+    ) -> bool:
+        """Remove the marks; say whether every partition had one.
+
+        A partition without a commit has none: somebody may have written and died before the first.
+        Nothing else is committed meanwhile, so the offsets are those that are there.
+        """
+        marked = {place: found.offset for place, found in committed.items() if _is_clean(found)}
+        while marked:
+            outcome = await self._commits.commit(marked)
+            if outcome is CommitOutcome.COMMITTED:
+                break
+            # Fenced: the end of the assignment is on its way, and cancels this.
+            await asyncio.sleep(_TROUBLE_SECONDS)
+        return marked.keys() == partitions
+
+
+def _is_clean(found: OffsetAndMetadata) -> bool:
+    return bool(found.metadata == CLEAN)
