@@ -144,7 +144,12 @@ class _App:
             parts,
             _policy(settings),
             lambda listener: Source(
-                settings.kafka, listener, metrics, structlog.get_logger(), lease
+                settings.kafka,
+                listener,
+                metrics,
+                structlog.get_logger(),
+                lease=lease,
+                ordering=settings.ordering,
             ),
         )
         self._report = Report(self.worker, parts, self._environment)

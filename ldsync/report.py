@@ -51,6 +51,9 @@ class Report:
         metrics.segments_waiting.set_function(lambda: float(journal.waiting))
         for reason in (Held.TAKE_OVER, Held.LEASE):
             metrics.writes_held[reason].set_function(partial(self._is_held, reason))
+        source = self._worker.source
+        metrics.warm_up_left.set_function(lambda: float(source.history[0]))
+        metrics.warm_up_duration.set_function(lambda: source.history[2])
         metrics.oldest_unsent_change_age.set_function(self._oldest_age)
         metrics.version_store_entries.set_function(lambda: float(len(versions)))
         metrics.ordering_horizon.set_function(lambda: versions.horizon(time.monotonic()))
@@ -98,6 +101,7 @@ class Report:
             "consumed_records": journal.consumed,
             "pending_records": buffer.records,
             "records": journal.records_by_outcome(),
+            "warm_up": self._warm_up(),
             "partitions": self._partitions(),
             "buffer": {
                 "changes": buffer.changes,
@@ -116,6 +120,15 @@ class Report:
             },
             "segments": journal.segments(loads),
             "collisions": journal.collisions.rows(),
+        }
+
+    def _warm_up(self) -> dict[str, Any]:
+        left, records, seconds = self._worker.source.history
+        return {
+            "offsets_left": left,
+            "records": records,
+            "seconds": round(seconds, 3),
+            "known_for_seconds": round(self._parts.versions.horizon(time.monotonic()), 3),
         }
 
     def _partitions(self) -> list[dict[str, Any]]:

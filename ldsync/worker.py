@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ldsync.engage.history import newest
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
 from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
@@ -176,6 +177,13 @@ class Worker:
         if deadline is not None and deadline < self._wakes_at:
             self._wake.set()
 
+    async def history(self, partition: Partition, records: Sequence[ConsumerRecord]) -> None:
+        """Note what records say that were consumed before, and nothing else (R5; Listener)."""
+        came = time.monotonic() - max(0.0, time.time() - records[-1].timestamp / 1000)
+        for segment, changes in newest(self._decoder, records).items():
+            await self._versions.note(segment, changes, came)
+        self._journal.history(partition.topic, len(records), self._decoder.fallbacks)
+
     # --- out ----------------------------------------------------------------------------------
 
     async def _flush(self) -> None:
@@ -295,10 +303,15 @@ class Worker:
         if self.state is State.JOINING:
             self._enter(State.WARMING)
 
-    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
-        """Begin to work: records come; writes may have to wait still (R2; Listener)."""
+    def ready(
+        self, committed: Mapping[Partition, int], *, clean: bool, known_since: int | None
+    ) -> None:
+        """Begin to work: records come; writes may have to wait still (R2, R5; Listener)."""
+        now = time.monotonic()
         self.offsets.begin(committed)
-        self.gate.open(time.monotonic(), clean=clean)
+        self.gate.open(now, clean=clean)
+        if known_since is not None:
+            self._versions.known_since(now - max(0.0, time.time() - known_since / 1000))
         self._wake.set()
         if self.state is State.WARMING:
             self._enter(State.RUNNING)

@@ -223,6 +223,17 @@ class OrderingSettings(Section):
     max_entries: Count = Field(
         default=500_000, description="Versions remembered; the oldest are forgotten."
     )
+    horizon_seconds: Seconds = Field(
+        default=14_400.0,
+        description="How late events may be; so far back the topic is read again after a start.",
+    )
+    warm_up: bool = Field(
+        default=True,
+        description="Whether it is; if not, an event older than the start may win.",
+    )
+    warm_up_max_records: Count = Field(
+        default=1_000_000, description="Records read then at most, the newest of all partitions."
+    )
     settle_seconds: Seconds = Field(
         default=15.0,
         description="A request may act so late after it was sent; more than the request timeout.",

@@ -20,6 +20,8 @@ from ldsync.sync.ledger import Partition
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
+    from aiokafka.structs import OffsetAndTimestamp
+
     from ldsync.sync.lease import Lease
 
 STOP_SECONDS = 5.0
@@ -86,6 +88,35 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         places = [TopicPartition(*partition) for partition in partitions]
         return {Partition(*p): at for p, at in (await self.end_offsets(places)).items()}
 
+    async def offsets_at(
+        self, partitions: Iterable[Partition], record_ms: int
+    ) -> dict[Partition, OffsetAndTimestamp]:
+        """For each partition the first record that is not older than this (epoch milliseconds).
+
+        Partitions without one are left out, and all of a broker that does not look up times.
+        """
+        places = {TopicPartition(*partition): max(0, record_ms) for partition in partitions}
+        found = await self.offsets_for_times(places) if places else {}
+        return {Partition(*place): at for place, at in found.items() if at is not None}
+
+    def topic_partitions(self) -> frozenset[Partition]:
+        """All partitions of the topics that are subscribed to, whoever owns them."""
+        return frozenset(
+            Partition(topic, number)
+            for topic in self.subscription()
+            for number in self.partitions_for_topic(topic) or ()
+        )
+
+    def read_from(self, offsets: Mapping[Partition, int]) -> None:
+        """Without a group: read these partitions from these offsets on, and no others."""
+        self.assign([TopicPartition(*partition) for partition in offsets])
+        for partition, offset in offsets.items():
+            self.move(partition, offset)
+
+    def finish(self, partition: Partition) -> None:
+        """Without a group: read nothing more of a partition."""
+        self.pause(TopicPartition(*partition))
+
     async def committed_offsets(
         self, partitions: Iterable[Partition]
     ) -> dict[Partition, OffsetAndMetadata]:
@@ -150,7 +181,9 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         """Let go of what a `stop` that did not end well has left."""
         tasks: list[asyncio.Task[object] | None] = []
         if self._coordinator is not None:
-            tasks += [self._coordinator._heartbeat_task, self._coordinator._commit_refresh_task]  # noqa: SLF001 - see the top
+            # Which of them there are depends on whether there is a group.
+            names = ("_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+            tasks += [getattr(self._coordinator, name, None) for name in names]
         if self._fetcher is not None:
             tasks += [self._fetcher.error_future, *self._fetcher._pending_tasks]  # noqa: SLF001
         running = [task for task in tasks if task is not None]

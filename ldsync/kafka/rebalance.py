@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from aiokafka import ConsumerRebalanceListener
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-    from aiokafka import TopicPartition
+    from aiokafka import ConsumerRecord, TopicPartition
     from structlog.typing import FilteringBoundLogger
 
     from ldsync.kafka.commits import Commits
@@ -31,12 +31,22 @@ class Listener(Protocol):
         Must not wait for anything. The set is empty when there are more members than partitions.
         """
 
-    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
+    async def history(self, partition: Partition, records: Sequence[ConsumerRecord]) -> None:
+        """These records are from below the committed offset: to be known, not to be written (R5).
+
+        Those of a partition come in order, between `assigned` and `ready`. Cancelled if the
+        assignment ends.
+        """
+
+    def ready(
+        self, committed: Mapping[Partition, int], *, clean: bool, known_since: int | None
+    ) -> None:
         """Records of the assigned partitions come from now on.
 
         `committed` are the offsets that the group has committed of them; `clean` says that whoever
-        owned them before has nothing on its way to LaunchDarkly any more (R2). Must not wait. Not
-        called if the assignment ends before.
+        owned them before has nothing on its way to LaunchDarkly any more (R2); `known_since` is how
+        far back the history reaches without a gap (epoch milliseconds), None if there is none. Must
+        not wait. Not called if the assignment ends before.
         """
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:

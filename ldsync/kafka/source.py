@@ -23,28 +23,28 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from ldsync.kafka.commits import CommitOutcome, Commits
-from ldsync.kafka.errors import SourceFailed
+from ldsync.kafka.fetching import Member, fetch, put_back, raise_failure
 from ldsync.kafka.opening import open_consumer
 from ldsync.kafka.rebalance import Rebalance
 from ldsync.kafka.starts import Starts
 from ldsync.kafka.take_over import CLEAN, LOOKUP_SECONDS, TakeOver
 from ldsync.kafka.topics import whole_names
 from ldsync.kafka.trouble import Trouble
+from ldsync.kafka.warm_up import WarmUp
 from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aiokafka import ConsumerRecord, TopicPartition
+    from aiokafka import ConsumerRecord
     from structlog.typing import FilteringBoundLogger
 
-    from ldsync.config import KafkaSettings
+    from ldsync.config import KafkaSettings, OrderingSettings
     from ldsync.kafka.consumer import Consumer
     from ldsync.kafka.rebalance import Listener
     from ldsync.sync.lease import Lease
@@ -52,17 +52,6 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 0.1
 _TROUBLE_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """What exists between `start` and `stop`."""
-
-    consumer: Consumer
-    commits: Commits
-    take_over: TakeOver
-    rebalance: Rebalance
-    starts: Starts
 
 
 class Source:
@@ -77,6 +66,7 @@ class Source:
         metrics: `rebalances`.
         log: A structlog logger.
         lease: Follows what the group says of our membership (R4).
+        ordering: The section `[ordering]`: whether and how far history is read (R5).
     """
 
     def __init__(
@@ -85,15 +75,18 @@ class Source:
         listener: Listener,
         metrics: Metrics,
         log: FilteringBoundLogger,
+        *,
         lease: Lease,
+        ordering: OrderingSettings,
     ) -> None:
         self._settings = settings
+        self._ordering = ordering
         self._lease = lease
         self._listener = listener
         self._metrics = metrics
         self._log = log
         self._trouble = Trouble(settings, log)
-        self._member: _Member | None = None
+        self._member: Member | None = None
         self._getmany: asyncio.Task[tuple[int, Any]] | None = None
         self._paused = False
         self._positions: tuple[int, dict[Partition, int]] = (0, {})
@@ -112,14 +105,21 @@ class Source:
         # A third of a session, as for heartbeats: after longer our membership is in doubt anyway.
         limit = settings.session_timeout_seconds / 3
         commits = Commits(consumer, limit, self._trouble, self._log)
+        warm_up = self._warm_up(consumer) if self._ordering.warm_up else None
         take_over = TakeOver(
-            consumer, commits, self._listener, self._reconcile, self._trouble, self._log
+            consumer,
+            commits,
+            warm_up,
+            self._listener,
+            self._reconcile,
+            trouble=self._trouble,
+            log=self._log,
         )
         rebalance = Rebalance(
             consumer, commits, take_over, self._listener, self._metrics, self._log
         )
         starts = Starts(consumer, settings, commits, self._log)
-        self._member = _Member(consumer, commits, take_over, rebalance, starts)
+        self._member = Member(consumer, commits, take_over, rebalance, starts)
         if pattern is None:
             consumer.subscribe(topics=settings.topics, listener=rebalance)
         else:
@@ -128,6 +128,11 @@ class Source:
             "consumer.started",
             group=settings.group_id,
             topics=settings.topic_pattern or list(settings.topics),
+        )
+
+    def _warm_up(self, consumer: Consumer) -> WarmUp:
+        return WarmUp(
+            consumer, self._settings, self._ordering, self._listener, self._trouble, self._log
         )
 
     async def stop(self) -> None:
@@ -139,9 +144,9 @@ class Source:
         member, self._member = self._member, None
         if member is None:
             return
-        member.take_over.end()
         member.commits.fence()
         self._lease.end()
+        await member.take_over.stop()
         getmany, self._getmany = self._getmany, None
         if getmany is not None:
             getmany.cancel()
@@ -164,12 +169,13 @@ class Source:
         if member is None:
             await asyncio.sleep(timeout)
             return {}
-        _raise_failure(member)
+        raise_failure(member)
         self._paused = paused
         self._reconcile()
         if self._getmany is None:
             self._positions = (member.rebalance.epoch, member.consumer.positions())
-            self._getmany = asyncio.create_task(_fetch(member, timeout))
+            member.take_over.consumed(self._positions[1])
+            self._getmany = asyncio.create_task(fetch(member, timeout))
         getmany = self._getmany
         await asyncio.wait({getmany}, timeout=timeout + _GRACE_SECONDS)
         if not getmany.done():
@@ -179,18 +185,18 @@ class Source:
             return {}  # stopped meanwhile
         error = getmany.exception()
         if error is not None:
-            await self._handle(member.starts, error)
+            await self._handle(member, error)
             return {}
         self._trouble.over()
         epoch, records = getmany.result()
         if epoch != member.rebalance.epoch:
             return {}  # revoked meanwhile; whoever owns them then will read them again
         if not member.take_over.done:
-            _put_back(member.consumer, records)
+            put_back(member.consumer, records)
             return {}
         return {Partition(*place): batch for place, batch in records.items()}
 
-    async def _handle(self, starts: Starts, error: BaseException) -> None:
+    async def _handle(self, member: Member, error: BaseException) -> None:
         """Answer what `getmany` raised, so that the next one can go on.
 
         Raises:
@@ -199,11 +205,12 @@ class Source:
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 if isinstance(error, NoOffsetForPartitionError):
-                    await starts.without_commit(error.args[0].topic)
+                    await member.starts.without_commit(error.args[0].topic)
                     return
                 if isinstance(error, OffsetOutOfRangeError):
                     wanted = {Partition(*place): at for place, at in error.args[0].items()}
-                    await starts.out_of_range(wanted)
+                    await member.starts.out_of_range(wanted)
+                    member.take_over.moved(wanted)
                     return
         except (TimeoutError, KafkaError) as lookup:
             error = lookup  # the partition has no place yet, and getmany will say so again
@@ -226,6 +233,11 @@ class Source:
     def assigned(self) -> frozenset[Partition]:
         """The partitions that are ours, until their revocation has ended."""
         return self._member.commits.owned if self._member else frozenset()
+
+    @property
+    def history(self) -> tuple[int, int, float]:
+        """Of the last warm-up: offsets still to be read, records that were, and seconds it took."""
+        return self._member.take_over.history if self._member else (0, 0, 0.0)
 
     @property
     def is_member(self) -> bool:
@@ -283,48 +295,3 @@ class Source:
             self._trouble.report("lag", error)
             return {}
         return {place: max(0, end - positions[place]) for place, end in ends.items()}
-
-
-async def _fetch(member: _Member, timeout: float) -> tuple[int, Any]:
-    """One `getmany`, with the epoch that its records belong to.
-
-    Raises:
-        SourceFailed: records of one partition were lost with the error of another.
-        Exception: what aiokafka raised.
-    """
-    consumer, epoch = member.consumer, member.rebalance.epoch
-    before = consumer.positions()
-    try:
-        records = await consumer.take(timeout)
-    except Exception as error:
-        now = consumer.positions()
-        moved = any(now.get(place, at) != at for place, at in before.items())
-        if moved and epoch == member.rebalance.epoch:
-            raise SourceFailed(
-                f"The Kafka client failed and lost records that it had taken: {error!r}; ldsync "
-                "stops, and reads them again from the committed offsets when it is started"
-            ) from error
-        raise
-    if records:
-        member.rebalance.announce()
-    return member.rebalance.epoch, records
-
-
-def _put_back(consumer: Consumer, records: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
-    """Let records that came too early come again: aiokafka wakes a poll before it tells of theirs.
-
-    They are not live before the take-over is done.
-    """
-    owned = consumer.owned()
-    for place, batch in records.items():
-        if Partition(*place) in owned:
-            consumer.move(Partition(*place), batch[0].offset)
-
-
-def _raise_failure(member: _Member) -> None:
-    failure = member.rebalance.failure or member.take_over.failure
-    if failure is not None:
-        raise SourceFailed(f"A rebalance could not be handled: {failure!r}") from failure
-    broken = member.consumer.broken()
-    if broken is not None:
-        raise SourceFailed(f"The Kafka client does not fetch any more: {broken!r}") from broken

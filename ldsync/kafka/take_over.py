@@ -1,4 +1,4 @@
-"""From an assignment to its first live record: what the previous owner left (R2).
+"""From an assignment to its first live record: its history (R5), and a clean hand-over (R2).
 
 A clean hand-over is a mark in the metadata of the committed offset. Who leaves a partition sets it
 with the last commit of the epoch, if all that was sent for any partition has been answered and
@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from ldsync.kafka.commits import CommitOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from aiokafka import OffsetAndMetadata
     from structlog.typing import FilteringBoundLogger
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ldsync.kafka.consumer import Consumer
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.trouble import Trouble
+    from ldsync.kafka.warm_up import WarmUp
     from ldsync.sync.ledger import Partition
 
 CLEAN: Final = "clean"
@@ -43,6 +44,7 @@ class TakeOver:
     Args:
         consumer: The member.
         commits: Its commits.
+        warm_up: Reads the history; None if it is not wanted.
         listener: Told when live records come.
         reconcile: Called when that changes whether they may come, so that they do or do not.
         trouble: Where failures are reported that are tried again.
@@ -57,13 +59,16 @@ class TakeOver:
         self,
         consumer: Consumer,
         commits: Commits,
+        warm_up: WarmUp | None,
         listener: Listener,
         reconcile: Callable[[], None],
+        *,
         trouble: Trouble,
         log: FilteringBoundLogger,
     ) -> None:
         self._consumer = consumer
         self._commits = commits
+        self._warm_up = warm_up
         self._listener = listener
         self._reconcile = reconcile
         self._trouble = trouble
@@ -76,24 +81,56 @@ class TakeOver:
         """An assignment begins; returns at once."""
         self.end()
         self._reconcile()
-        self._task = asyncio.create_task(self._run(partitions))
+        self._task = asyncio.create_task(self._run(partitions, self._task))
 
     def end(self) -> None:
         """The assignment ends; nothing more comes of it."""
         self.done = False
         if self._task is not None:
             self._task.cancel()
-            self._task = None
 
-    async def _run(self, partitions: frozenset[Partition]) -> None:
+    async def stop(self) -> None:
+        """End for good, and wait until connections are closed."""
+        self.end()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def consumed(self, positions: Mapping[Partition, int]) -> None:
+        """All below these positions was taken note of: it need not be read again (R5)."""
+        if self.done and self._warm_up is not None:
+            for partition, position in positions.items():
+                self._warm_up.coverage.advance(partition, position)
+
+    def moved(self, partitions: Iterable[Partition]) -> None:
+        """The offsets of these partitions mean something else from now on."""
+        if self._warm_up is not None:
+            for partition in partitions:
+                self._warm_up.coverage.forget(partition)
+
+    @property
+    def history(self) -> tuple[int, int, float]:
+        """Of the last warm-up: offsets still to be read, records that were, and seconds it took."""
+        one = self._warm_up
+        return (one.left, one.records, one.seconds) if one is not None else (0, 0, 0.0)
+
+    async def _run(
+        self, partitions: frozenset[Partition], before: asyncio.Task[None] | None
+    ) -> None:
         try:
+            if before is not None:  # it still closes what it had opened
+                await asyncio.wait({before})
             committed = await self._ask(partitions)
+            if self._warm_up is not None and partitions:
+                await self._warm_up.run(partitions)
             clean = await self._claim(partitions, committed)
             self.done = True
             self._reconcile()
             self._log.info("partitions.taken_over", partitions=len(partitions), clean=clean)
-            offsets = {partition: found.offset for partition, found in committed.items()}
-            self._listener.ready(offsets, clean=clean)
+            self._listener.ready(
+                {partition: found.offset for partition, found in committed.items()},
+                clean=clean,
+                known_since=self._warm_up.known_since(partitions) if self._warm_up else None,
+            )
         except Exception as error:  # noqa: BLE001 - the next poll raises it
             self.failure = error
 

@@ -113,6 +113,21 @@ class Metrics:
             "ldsync_records_consumed_total.",
             expected=[(outcome, "") for outcome in _OUTCOMES_WITHOUT_REASON],
         )
+        self.history_records: Family[str, Counter] = make.counters(
+            "ldsync_history_records_total",
+            ("topic",),
+            "Records below the committed offsets that were read again to know the newest versions; "
+            "not among the consumed.",
+        )
+        self.warm_up_left = make.gauge(
+            "ldsync_warm_up_left_offsets",
+            "Offsets that are still to be read again before new records are taken in.",
+        )
+        self.warm_up_duration = make.gauge(
+            "ldsync_warm_up_duration_seconds",
+            "How long it took before new records were taken in after the last assignment; "
+            "ordering.warm_up_max_records bounds it.",
+        )
         self.records_pending = make.gauge(
             "ldsync_records_pending", "Records consumed that have no outcome yet."
         )

@@ -25,16 +25,29 @@ class MemoryVersions:
         self._old: dict[Segment, dict[str, str]] = {}
         self._young_count = 0
         self._old_count = 0
-        self._young_since = now
-        self._old_since = now
+        self._known_since = now
+        # Of all that came later than this nothing is forgotten yet.
+        self._latest = self._young_since = self._old_since = float("-inf")
 
     def __len__(self) -> int:
         """Return how many entries are remembered."""
         return self._young_count + self._old_count
 
     def horizon(self, now: float) -> float:
-        """Return how far back, in seconds, all that was noted is still remembered."""
-        return now - self._old_since
+        """Return how far back, in seconds, all that happened is still remembered."""
+        return now - max(self._known_since, self._old_since)
+
+    def known_since(self, moment: float) -> None:
+        """All that happened since then was noted, from history too (R5; monotonic seconds)."""
+        self._known_since = moment
+
+    async def note(self, segment: Segment, changes: dict[str, str], now: float) -> None:
+        """Remember the newest of these changes and of what is known; `changes` is left to us.
+
+        `now` is when the last of them came (monotonic seconds; of history, long ago). A coroutine,
+        because a shared store writes.
+        """
+        await self.merge(segment, changes, now)
 
     async def merge(self, segment: Segment, changes: dict[str, str], now: float) -> set[str]:
         """Replace each change by the newest known of its member, in place, and note them all (R6).
@@ -57,6 +70,7 @@ class MemoryVersions:
         return stale
 
     def _note(self, segment: Segment, changes: dict[str, str], now: float) -> None:
+        self._latest = max(self._latest, now)
         known = self._young.get(segment)
         if known is None:
             known = self._young[segment] = {}
@@ -66,4 +80,4 @@ class MemoryVersions:
         if self._young_count >= self._half:
             self._old, self._old_count = self._young, self._young_count
             self._young, self._young_count = {}, 0
-            self._old_since, self._young_since = self._young_since, now
+            self._old_since, self._young_since = self._young_since, self._latest

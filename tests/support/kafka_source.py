@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -10,7 +10,7 @@ from aiokafka import ConsumerRecord
 from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
-from ldsync.config import KafkaSettings
+from ldsync.config import KafkaSettings, OrderingSettings
 from ldsync.kafka import Source
 from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Partition
@@ -71,6 +71,8 @@ class Diary:
     Attributes:
         entries: `("assigned" or "revoked", partitions)` in order.
         clean: Whether each assignment was left clean, in order.
+        known_since: How far back the history of each assignment reaches, in order.
+        past: The records of history, in order of arrival.
         on_revoked: Awaited inside `revoked`.
         on_assigned: Called inside `assigned`.
     """
@@ -78,6 +80,8 @@ class Diary:
     def __init__(self) -> None:
         self.entries: list[tuple[str, frozenset[Partition]]] = []
         self.clean: list[bool] = []
+        self.known_since: list[int | None] = []
+        self.past: list[ConsumerRecord] = []
         self.on_revoked: Callable[[frozenset[Partition]], Awaitable[object]] | None = None
         self.on_assigned: Callable[[frozenset[Partition]], None] | None = None
 
@@ -87,8 +91,16 @@ class Diary:
         if self.on_assigned is not None:
             self.on_assigned(partitions)
 
-    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
+    async def history(self, partition: Partition, records: Sequence[ConsumerRecord]) -> None:
         """For the source."""
+        assert {(record.topic, record.partition) for record in records} == {tuple(partition)}
+        self.past += records
+
+    def ready(
+        self, committed: Mapping[Partition, int], *, clean: bool, known_since: int | None
+    ) -> None:
+        """For the source."""
+        self.known_since.append(known_since)
         assert committed.keys() <= self.entries[-1][1]
         self.clean.append(clean)
 
@@ -107,12 +119,17 @@ class Diary:
 class Reader:
     """A source with its diary, its metrics and all the records that its polls returned."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, ordering: OrderingSettings | None = None) -> None:
         self.diary = Diary()
         self.registry = CollectorRegistry()
         self.lease = Lease(settings.session_timeout_seconds, settings.rebalance_timeout_seconds)
         self.source = Source(
-            settings, self.diary, Metrics(self.registry), structlog.get_logger(), self.lease
+            settings,
+            self.diary,
+            Metrics(self.registry),
+            structlog.get_logger(),
+            lease=self.lease,
+            ordering=ordering or OrderingSettings(warm_up=False),
         )
         self.records: list[ConsumerRecord] = []
 
@@ -164,9 +181,11 @@ class Reader:
 
 
 @contextlib.asynccontextmanager
-async def reading(settings: KafkaSettings) -> AsyncIterator[Reader]:
-    """A started source, stopped at the end."""
-    reader = Reader(settings)
+async def reading(
+    settings: KafkaSettings, ordering: OrderingSettings | None = None
+) -> AsyncIterator[Reader]:
+    """A started source, stopped at the end; it reads no history unless it is told to."""
+    reader = Reader(settings, ordering)
     await reader.source.start()
     try:
         yield reader

@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaProducer, OffsetAndMetadata, TopicPartition
 
+from ldsync.config import OrderingSettings
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.fold import Fold
 from ldsync.demo.simulator import Simulator
@@ -69,6 +70,7 @@ class Options:
     operator: float = 0.2
     longest_operator: float = 2.0
     kafka: Mapping[str, Any] = field(default_factory=dict)
+    ordering: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Hand:
@@ -144,7 +146,12 @@ class Hand:
             self.parts,
             policy,
             lambda listener: Source(
-                settings, listener, self.metrics, structlog.get_logger(), lease
+                settings,
+                listener,
+                self.metrics,
+                structlog.get_logger(),
+                lease=lease,
+                ordering=OrderingSettings(**options.ordering),
             ),
         )
         self.report = Report(self.worker, self.parts, Environment(PROJECT, ENVIRONMENT))
@@ -296,10 +303,13 @@ class Rig:
         await asyncio.gather(*sent)
         self.ends[partition] += len(values)
 
-    def event(self, user: str, entered: bool = True, audience: str = "vip") -> bytes:
-        """An event that is newer than all before it."""
+    def event(
+        self, user: str, entered: bool = True, audience: str = "vip", *, late: float = 0.0
+    ) -> bytes:
+        """An event that is newer than all before it, or so many seconds older than that."""
         self._moment += timedelta(milliseconds=1)
-        return json.dumps(engage_event(user, audience, entered, self._moment)).encode()
+        moment = self._moment - timedelta(seconds=late)
+        return json.dumps(engage_event(user, audience, entered, moment)).encode()
 
     async def enter(
         self, *users: str, audience: str = "vip", partition: int = 0, entered: bool = True
