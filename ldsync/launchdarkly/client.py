@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Final, Literal, Self
-from urllib.parse import quote
+from typing import Any, Final, Self
 
 import aiohttp
 import structlog
@@ -21,20 +20,16 @@ from yarl import URL
 import ldsync
 from ldsync.launchdarkly.pacing import Pacing, retry_after
 from ldsync.launchdarkly.reply import MAX_BODY, Answer, NoAnswer, Silence, read_reply
+from ldsync.launchdarkly.request import JSON, Method, path_of
 from ldsync.telemetry.metrics import Metrics
 
 API_VERSION: Final = "20240415"
-
-JSON: Final = "application/json"
-SEMANTIC_PATCH: Final = "application/json; domain-model=launchdarkly.semanticpatch"
 
 #: Seconds a request may wait for the gate before it is given back instead, with data that ages.
 MAX_GATE_WAIT: Final = 30.0
 
 # Four times what aiohttp reads ahead by default: a tenth less work for a full segment.
 _READ_BUFFER = 256 * 1024
-
-Method = Literal["GET", "POST", "PATCH"]
 
 
 class LaunchDarklyClient:
@@ -189,8 +184,7 @@ class LaunchDarklyClient:
         return retry_after(headers)
 
     def _url(self, route: str, names: Mapping[str, str]) -> URL:
-        path = route.format_map({name: quote(value, safe="") for name, value in names.items()})
-        return URL(self._base_url + path, encoded=True)
+        return URL(self._base_url + path_of(route, names), encoded=True)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

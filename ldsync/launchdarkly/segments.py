@@ -7,7 +7,7 @@ list made by hand must never be edited by surprise.
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import orjson
 import structlog
@@ -16,11 +16,9 @@ from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment
 from ldsync.launchdarkly.outcome import Patience, Retry, RetryReason, Verdict
 from ldsync.launchdarkly.reply import NoAnswer
+from ldsync.launchdarkly.request import SEGMENT_ROUTE, SEGMENTS_ROUTE
 from ldsync.sync.change import Segment
 from ldsync.telemetry.metrics import Metrics
-
-SEGMENTS_ROUTE: Final = "/api/v2/segments/{projectKey}/{environmentKey}"
-SEGMENT_ROUTE: Final = f"{SEGMENTS_ROUTE}/{{segmentKey}}"
 
 _DESCRIPTION_HEAD = "Synced from Segment Engage audience "
 _DESCRIPTION_TAIL = " by ldsync"

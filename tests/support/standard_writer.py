@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 import jsonschema
 
 from ldsync.demo.simulator import Exchange, Limits, Simulator
-from ldsync.launchdarkly.client import SEMANTIC_PATCH, LaunchDarklyClient
+from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.outcome import Outcome, Retry
 from ldsync.launchdarkly.pacing import Pacing
+from ldsync.launchdarkly.request import SEMANTIC_PATCH
 from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.sync.change import Segment
 from ldsync.telemetry.metrics import Metrics

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 import orjson
 
-from ldsync.launchdarkly.client import SEMANTIC_PATCH, LaunchDarklyClient
+from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment
 from ldsync.launchdarkly.outcome import (
     REJECTED,
@@ -28,8 +28,9 @@ from ldsync.launchdarkly.outcome import (
     classify,
 )
 from ldsync.launchdarkly.reply import Answer, NoAnswer, Reply
-from ldsync.launchdarkly.segments import SEGMENT_ROUTE, Adopt, Segments, members_of
-from ldsync.launchdarkly.writers.semantic_patch import MAX_OPERATIONS, Change, doubt, patch_body
+from ldsync.launchdarkly.segments import Adopt, Segments, members_of
+from ldsync.launchdarkly.writers.semantic_patch import MAX_OPERATIONS, doubt, patch_requests
+from ldsync.launchdarkly.writers.sides import Change
 from ldsync.sync.change import Segment, includes
 from ldsync.telemetry.metrics import Metrics
 
@@ -128,12 +129,12 @@ class _Delivery:
     ) -> None:
         self._client = client
         self._segments = segments
+        self._project_key = environment.project_key
         self._environment_key = environment.environment_key
         self._segment = segment
         self._changes = list(changes.items())
         self._rng = rng
         self._doing = f"writing to segment {segment.key}"
-        self._names = segments.names(segment)
         self._groups = deque(
             self._changes[at : at + MAX_OPERATIONS]
             for at in range(0, len(self._changes), MAX_OPERATIONS)
@@ -231,7 +232,10 @@ class _Delivery:
     async def _send(self, group: list[Change]) -> Answer:
         """Send one patch; again at once, a few times, if someone else changed the segment."""
         try:
-            body = orjson.dumps(patch_body(self._environment_key, self._segment, group))
+            (request,) = patch_requests(
+                self._project_key, self._environment_key, self._segment, group
+            )
+            body = request.encoded()
         except orjson.JSONEncodeError as error:
             # Half of a surrogate pair in a context key: refused here, as LaunchDarkly would.
             return Reply(400, classify(400), b"", 0.0, message=str(error), error=str(error))
@@ -239,7 +243,7 @@ class _Delivery:
         while True:
             self._requests += 1
             answer = await self._client.request(
-                "PATCH", SEGMENT_ROUTE, self._names, body, SEMANTIC_PATCH
+                request.method, request.route, request.names, body, request.content_type
             )
             conflict = isinstance(answer, Reply) and answer.ruling.verdict is Verdict.CONFLICT
             if not conflict or conflicts == MAX_CONFLICTS:
