@@ -19,16 +19,15 @@ from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment, probe
-from ldsync.launchdarkly.outcome import REJECTED, Patience, RetryReason
+from ldsync.launchdarkly.outcome import REJECTIONS, Patience, RetryReason
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
-from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.mappings import decoder_of
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.ledger import Ledger
-from ldsync.sync.limits import Budget, Limits
+from ldsync.sync.limits import Budget
 from ldsync.sync.policy import Policy
 from ldsync.telemetry import log as logging
 from ldsync.telemetry.http import AdminError, AdminServer
@@ -36,6 +35,7 @@ from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
 from ldsync.worker import Parts, Worker
+from ldsync.writers import limits_of, writer_of
 
 if TYPE_CHECKING:
     from ldsync.config import Settings
@@ -119,9 +119,12 @@ class _App:
         pacing = Pacing(budget_share=settings.launchdarkly.budget_share, rng=rng)
         self._client = _client(settings, pacing, metrics)
         self._environment = Environment(
-            settings.launchdarkly.project_key, settings.launchdarkly.environment_key
+            settings.launchdarkly.project_key,
+            settings.launchdarkly.environment_key,
+            settings.launchdarkly.client_side_id,
         )
-        buffer = Buffer(_limits(settings), _budget(settings))
+        writer = writer_of(settings.launchdarkly, self._client, self._environment, metrics, rng)
+        buffer = Buffer(limits_of(settings, writer), _budget(settings))
         versions = MemoryVersions(settings.ordering.max_entries, time.monotonic())
         ledger = Ledger()
         parts = Parts(
@@ -129,7 +132,7 @@ class _App:
             buffer=buffer,
             ledger=ledger,
             versions=versions,
-            writer=_writer(settings, self._client, metrics, rng),
+            writer=writer,
             pacing=pacing,
             schedule=_schedule(settings, pacing, rng),
             journal=journal,
@@ -211,9 +214,10 @@ class _App:
 
 def _begin_at_zero(metrics: Metrics) -> None:
     """Show what can go wrong before it does: of a series that begins at 1 no increase is seen."""
-    for reason in RetryReason:
-        metrics.retries[reason.value].inc(0)
-    metrics.rejected_changes[REJECTED].inc(0)
+    for why in RetryReason:
+        metrics.retries[why.value].inc(0)
+    for reason in REJECTIONS:
+        metrics.rejected_changes[reason].inc(0)
 
 
 def _keep_freed_memory() -> None:
@@ -237,30 +241,6 @@ def _client(settings: Settings, pacing: Pacing, metrics: Metrics) -> LaunchDarkl
         max_in_flight=section.max_in_flight,
         pacing=pacing,
         metrics=metrics,
-    )
-
-
-def _writer(
-    settings: Settings, client: LaunchDarklyClient, metrics: Metrics, rng: random.Random
-) -> StandardWriter:
-    section = settings.launchdarkly
-    return StandardWriter(
-        client,
-        section.project_key,
-        section.environment_key,
-        tags=section.tags,
-        adopt=section.adopt,
-        metrics=metrics,
-        rng=rng,
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    batch = settings.batch
-    return Limits(
-        max_size=min(batch.max_size, StandardWriter.max_members),
-        max_bytes=batch.max_bytes,
-        max_age=batch.max_age_seconds,
     )
 
 

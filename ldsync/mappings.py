@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ldsync.config import FromPath
 from ldsync.engage import paths, trigger
@@ -20,15 +20,25 @@ if TYPE_CHECKING:
     from ldsync.config import MappingSettings, Settings
 
 
+SYNCED_KEY: Final = "segment-audiences-{audience_id}"
+"""How LaunchDarkly itself is presumed to name a synced segment (launchdarkly-api contract 8.2)."""
+
+
 def decoder_of(settings: Settings) -> Decoder:
     """Return a decoder for all mappings of a configuration."""
-    mode = MembershipMode(settings.membership_mode)
-    return Decoder(*mappings_of(settings), membership_mode=mode)
+    return Decoder(
+        *mappings_of(settings),
+        membership_mode=MembershipMode(settings.membership_mode),
+        one_kind_per_segment=settings.launchdarkly.write_path != "standard",
+    )
 
 
 def mappings_of(settings: Settings) -> tuple[Mapping, ...]:
     """Return the mappings of a configuration, those that are not enabled among them."""
-    return tuple(_mapping(each, settings.naming.segment_key) for each in settings.mappings)
+    # A synced segment is that of one audience id, whatever its key: no two may share one here.
+    synced = settings.launchdarkly.write_path == "synced"
+    key = SYNCED_KEY if synced else settings.naming.segment_key
+    return tuple(_mapping(each, key) for each in settings.mappings)
 
 
 def _mapping(section: MappingSettings, segment_key: str) -> Mapping:

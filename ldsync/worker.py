@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ldsync.kafka.source import Source
     from ldsync.launchdarkly.pacing import Pacing
     from ldsync.launchdarkly.schedule import Schedule
-    from ldsync.launchdarkly.writers.standard import StandardWriter
+    from ldsync.launchdarkly.writers.writer import Writer
     from ldsync.sync.buffer import Batch, Buffer
     from ldsync.sync.ledger import Account, Ledger, Partition
     from ldsync.sync.policy import Policy
@@ -53,7 +53,7 @@ class Parts:
     buffer: Buffer
     ledger: Ledger
     versions: MemoryVersions
-    writer: StandardWriter
+    writer: Writer
     pacing: Pacing
     schedule: Schedule
     journal: Journal

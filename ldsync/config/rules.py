@@ -5,23 +5,17 @@ depends on, so that a rule is not applied to values that are already known to be
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ldsync.config.violation import Violation
+from ldsync.config.write_paths import context_kinds, synced
 
 if TYPE_CHECKING:
     from ldsync.config.settings import Settings
 
 _HEARTBEATS_PER_SESSION = 3
 _SSL_KEYS = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_key_password")
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A rule that does not hold: for which keys, the first being the one to speak of, and why."""
-
-    keys: tuple[str, ...]
-    message: str
 
 
 def violations(settings: "Settings") -> Iterator[Violation]:
@@ -38,6 +32,21 @@ def _required(settings: "Settings") -> Iterator[Violation]:
             "is required: set LDSYNC_LAUNCHDARKLY__API_TOKEN, or "
             "LDSYNC_LAUNCHDARKLY__API_TOKEN_FILE to the path of a file that holds it",
         )
+    yield from _environment_named(settings)
+
+
+def _environment_named(settings: "Settings") -> Iterator[Violation]:
+    """What is needed to know which environment is meant, on which write path."""
+    launchdarkly = settings.launchdarkly
+    if launchdarkly.write_path == "synced":
+        if not launchdarkly.client_side_id:
+            yield Violation(
+                ("launchdarkly.client_side_id", "launchdarkly.write_path"),
+                'is required while launchdarkly.write_path is "synced": it is all that these '
+                "requests name the environment by",
+            )
+        if not launchdarkly.project_key and not launchdarkly.environment_key:
+            return
     if not launchdarkly.project_key:
         yield Violation(
             ("launchdarkly.project_key",), "is required: the key of the LaunchDarkly project"
@@ -195,4 +204,6 @@ _RULES: tuple[Callable[["Settings"], Iterator[Violation]], ...] = (
     _launchdarkly,
     _limits,
     _mappings,
+    synced,
+    context_kinds,
 )

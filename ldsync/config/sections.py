@@ -17,6 +17,7 @@ Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
 Text = Annotated[str, AfterValidator(values.not_blank)]
 Key = Annotated[str, AfterValidator(values.launchdarkly_key)]
+ClientSideId = Annotated[str, AfterValidator(values.client_side_id)]
 # A TOML array is a list; what the rest of the program gets is a tuple.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
@@ -135,10 +136,23 @@ class LaunchDarklySettings(Section):
         default="https://app.launchdarkly.com",
         description="Other instances (EU, federal) have their own.",
     )
-    project_key: Key = Field(default="", description="Required. Key of the project.")
-    environment_key: Key = Field(default="", description="Required. Key of the environment in it.")
-    write_path: Literal["standard"] = Field(
-        default="standard", description="standard: semantic patches of ordinary segments."
+    client_side_id: ClientSideId = Field(
+        default="",
+        description='Client-side ID of the environment. Required for write_path = "synced".',
+    )
+    project_key: Key = Field(
+        default="", description="Key of the project. Required, except for synced segments."
+    )
+    environment_key: Key = Field(
+        default="", description="Key of the environment in it. Required with project_key."
+    )
+    write_path: Literal["standard", "big", "synced"] = Field(
+        default="standard",
+        description="Sort of segments: standard, big or synced; see docs/launchdarkly.md.",
+    )
+    exit_action: Literal["remove", "exclude"] = Field(
+        default="remove",
+        description="Who leaves is removed from the included, or also put among the excluded.",
     )
     timeout_seconds: Seconds = Field(
         default=10.0, description="For one request, from connecting to the end."
@@ -151,9 +165,25 @@ class LaunchDarklySettings(Section):
         default=("ldsync",),
         description="Tags of created segments; in the environment, commas between them.",
     )
-    max_in_flight: Count = Field(
-        default=8, description="Requests at the same time, each for another segment."
+    view_keys: Annotated[Names, AfterValidator(values.view_keys)] = Field(
+        default=(),
+        description="Views of created segments, where the project demands one; commas between.",
     )
+    create_segments: bool = Field(
+        default=True, description="Whether to create missing segments; else their changes wait."
+    )
+    recreate_deleted: bool = Field(
+        default=True,
+        description="Whether to create a segment again that is deleted while ldsync runs.",
+    )
+    max_members_per_request: Count = Field(
+        default=1000,
+        description="Members in one request for big and synced segments; no limit is documented.",
+    )
+    writes_per_segment: Count = Field(
+        default=4, description="Requests at the same time for one big or synced segment."
+    )
+    max_in_flight: Count = Field(default=8, description="Requests at the same time, in all.")
     budget_share: float = Field(
         default=0.5,
         gt=0,

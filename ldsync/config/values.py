@@ -17,6 +17,7 @@ NAME_FIELDS = ("audience_name", *TEMPLATE_FIELDS)
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LAUNCHDARKLY_KEY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
+_CLIENT_SIDE_ID = re.compile(r"[0-9a-fA-F]{24}")
 _TAG = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 _PROVIDER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _SERVER = re.compile(r"(?P<host>[^\s:/,\[\]]+|\[[0-9a-fA-F:.%]+\])(:(?P<port>\d{1,5}))?")
@@ -108,6 +109,24 @@ def launchdarkly_key(value: str) -> str:
             f"{value!r} cannot be a LaunchDarkly key: letters, digits and . _ - "
             "(the key, not the name that the user interface shows)"
         )
+    return value
+
+
+def client_side_id(value: str) -> str:
+    """The id that LaunchDarkly gives an environment, or nothing. The value is not repeated."""
+    if value.startswith(("sdk-", "mob-", "api-")):
+        raise ValueError("is a secret key; the client-side ID has no prefix and is no secret")
+    if value and not _CLIENT_SIDE_ID.fullmatch(value):
+        raise ValueError("must be 24 hexadecimal digits, as LaunchDarkly shows it")
+    return value.lower()
+
+
+def view_keys(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys as LaunchDarkly allows them."""
+    for key in value:
+        if not key:
+            raise ValueError("must not contain an empty key")
+        launchdarkly_key(key)
     return value
 
 

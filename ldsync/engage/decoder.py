@@ -80,10 +80,17 @@ class Decoder:
     """
 
     def __init__(
-        self, *mappings: Mapping, membership_mode: MembershipMode = MembershipMode.STRICT
+        self,
+        *mappings: Mapping,
+        membership_mode: MembershipMode = MembershipMode.STRICT,
+        one_kind_per_segment: bool = False,
     ) -> None:
-        """Decode under `mappings`; those that are not enabled count as not there."""
-        rules = Rules(mappings, membership_mode, _MOST_TARGETS)
+        """Decode under `mappings`; those that are not enabled count as not there.
+
+        `one_kind_per_segment` if segments have members of one context kind only: the first one that
+        is seen then, or what is known of the segment (`Segment.context_kind`).
+        """
+        rules = Rules(mappings, membership_mode, _MOST_TARGETS, one_kind=one_kind_per_segment)
         self._plans = rules.plans
         self._others = rules.others
         self._usual = {type_: rule.targets for type_, rule in rules.usual().items()}

@@ -44,7 +44,16 @@ class Rule:
     alone where the kind is constant: at most `most` of them.
     """
 
-    __slots__ = ("_most", "_segments", "kind", "mapping", "read_kind", "targets", "without_flag")
+    __slots__ = (
+        "_most",
+        "_one_kind",
+        "_segments",
+        "kind",
+        "mapping",
+        "read_kind",
+        "targets",
+        "without_flag",
+    )
 
     def __init__(
         self,
@@ -52,6 +61,8 @@ class Rule:
         reader: Reader,
         segments: WeakValueDictionary[str, Segment],
         most: int,
+        *,
+        one_kind: bool,
     ) -> None:
         """Make `mapping` ready; `segments` are those of all rules, by key."""
         kind = mapping.context_kind
@@ -62,6 +73,7 @@ class Rule:
         self.targets: dict[Any, Target] = {}
         self._segments = segments
         self._most = most
+        self._one_kind = one_kind
 
     def apply(
         self,
@@ -82,16 +94,26 @@ class Rule:
         if isinstance(key, Verdict):
             return key
         target = self._target(audience, kind)
+        if isinstance(target, Verdict):
+            return target
         return target, target.prefix + key, IN if entered else OUT
 
-    def _target(self, audience: Audience, kind: str) -> Target:
-        """Return the target of an audience, which is made anew when its key has changed."""
+    def _target(self, audience: Audience, kind: str) -> Target | Verdict:
+        """Return the target of an audience, which is made anew when its key has changed.
+
+        Where a segment can have one context kind only, another has no target.
+        """
         place = audience.id if self.read_kind is None else (kind, audience.id)
         target = self.targets.get(place)
         if target is not None and target.audience_key == audience.key:
             return target
+        segment = self._segment(audience)
+        if self._one_kind:
+            if segment.context_kind not in ("", kind):
+                return verdict.CONTEXT_KIND_CONFLICT
+            segment.context_kind = kind
         target = Target(
-            self._segment(audience),
+            segment,
             context_kind=kind,
             batch_events=self.mapping.batch_events,
             audience_key=audience.key,
@@ -158,7 +180,9 @@ class Rules:
     event is the same, and is done once.
     """
 
-    def __init__(self, mappings: Iterable[Mapping], mode: MembershipMode, most: int) -> None:
+    def __init__(
+        self, mappings: Iterable[Mapping], mode: MembershipMode, most: int, *, one_kind: bool
+    ) -> None:
         """Arrange `mappings`; their rules keep at most `most` targets together."""
         enabled = [mapping for mapping in mappings if mapping.enabled]
         self._mode = mode
@@ -176,7 +200,8 @@ class Rules:
                     key_readers[key] = reader.key_reader(
                         mapping.context_key, mapping.email_normalization
                     )
-                rule = Rule(mapping, reader, segments, max(1, most // len(enabled)))
+                share = max(1, most // len(enabled))
+                rule = Rule(mapping, reader, segments, share, one_kind=one_kind)
                 self._ready[same] = _Ready(rule, reader, key_readers[key], [])
             self._ready[same].mappings.append(mapping)
         types = {type_ for mapping in enabled for type_ in mapping.trigger.types or ()}

@@ -14,13 +14,16 @@ ENVIRONMENT_ROUTE: Final = "/api/v2/projects/{projectKey}/environments/{environm
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One environment of one project, by their keys."""
+    """One environment of one project, by their keys, its client-side ID, or both."""
 
     project_key: str
     environment_key: str
+    client_side_id: str = ""
 
     def __str__(self) -> str:
         """As operators read it."""
+        if not self.project_key:
+            return f"the environment with client-side ID {self.client_side_id}"
         return f"environment {self.environment_key} of project {self.project_key}"
 
 
@@ -34,6 +37,8 @@ async def probe(client: LaunchDarklyClient, environment: Environment) -> Retry |
         None if the environment is there; else why not, in words for the operator, and how soon to
         ask again.
     """
+    if not environment.project_key:  # synced segments need no more than the id
+        return None
     doing = f"looking up {environment}"
     answer = await client.request(
         "GET",

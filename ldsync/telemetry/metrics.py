@@ -249,6 +249,11 @@ class Metrics:
         self.segments_created = make.counter(
             "ldsync_segments_created_total", "Segments created in LaunchDarkly."
         )
+        self.segments_full = make.gauge(
+            "ldsync_segments_full",
+            "Standard segments without room for members that joined: LaunchDarkly allows 15,000 "
+            'targets. Their removals go on; launchdarkly.write_path = "big" has no such limit.',
+        )
         self.request_duration: Family[tuple[str, str, str], Histogram] = make.histograms(
             "ldsync_launchdarkly_request_duration_seconds",
             ("method", "route", "status"),

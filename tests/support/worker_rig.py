@@ -29,6 +29,7 @@ from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
+from ldsync.launchdarkly.segments import Terms
 from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
@@ -104,10 +105,8 @@ class Hand:
             versions=MemoryVersions(100_000, time.monotonic()),
             writer=StandardWriter(
                 self.client,
-                PROJECT,
-                ENVIRONMENT,
-                tags=["ldsync"],
-                adopt="tagged",
+                Environment(PROJECT, ENVIRONMENT),
+                Terms(),
                 metrics=self.metrics,
                 rng=rng,
             ),

@@ -40,6 +40,8 @@ WRONG_TEXT = {
     "kafka.sasl_oauth_token_provider": "package.module",
     "launchdarkly.api_token": "two words",
     "launchdarkly.base_url": "app.launchdarkly.com",
+    "launchdarkly.client_side_id": "production",
+    "launchdarkly.view_keys": "web shop",
     "launchdarkly.project_key": "Web shop",
     "launchdarkly.environment_key": "-production",
     "launchdarkly.tags": "ldsync,with blank",

@@ -51,6 +51,7 @@ ldsync_retries_total counter reason
 ldsync_members_delivered_total counter action
 ldsync_rejected_changes_total counter reason
 ldsync_segments_created_total counter
+ldsync_segments_full gauge
 ldsync_launchdarkly_request_duration_seconds histogram method,route,status
 ldsync_launchdarkly_rate_limit_remaining gauge family
 """

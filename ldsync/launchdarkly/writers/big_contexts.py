@@ -6,10 +6,12 @@ inferred from what it says, who is in and who is not.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ldsync.launchdarkly.reply import Reply
 from ldsync.launchdarkly.request import CONTEXTS_ROUTE, Request
-from ldsync.launchdarkly.writers.sides import Change, ExitAction, sides
+from ldsync.launchdarkly.writers.sides import CONTROL_KEY, Change, ExitAction, sides
 from ldsync.sync.change import Segment
 
 
@@ -46,6 +48,23 @@ def contexts_requests(
         Request("POST", CONTEXTS_ROUTE, names, {side: part for side, part in body.items() if part})
         for body in bodies
     )
+
+
+def control_call(refused: Request) -> Request:
+    """Return a call that changes nothing: it removes a context that nobody has.
+
+    There is no dry run here, so that nothing can be added. If it is accepted, what was refused are
+    the members; if it is refused as well, it is the call.
+    """
+    return replace(refused, body={"included": {"remove": [CONTROL_KEY]}})
+
+
+def doubt(reply: Reply, _request: Request) -> str:
+    """What is wrong with a reply that claims success; empty if nothing is.
+
+    It has no body. One that is not JSON was written by something between here and LaunchDarkly.
+    """
+    return "" if not reply.raw or reply.document() is not None else "it is not the API that speaks"
 
 
 def _listed(**keys: Sequence[str]) -> Mapping[str, Any]:

@@ -6,10 +6,11 @@ cohort.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from ldsync.launchdarkly.request import TARGETS_ROUTE, Request
-from ldsync.launchdarkly.writers.sides import Change
+from ldsync.launchdarkly.writers.sides import CONTROL_KEY, Change
 from ldsync.sync.change import Segment, includes
 
 INTEGRATION: Final = "segment-audiences"
@@ -38,3 +39,13 @@ def targets_requests(
     ]
     body = {"environmentId": client_side_id, "contextKind": kind, "batch": batch}
     return (Request("POST", TARGETS_ROUTE, {"integrationKey": INTEGRATION}, body),)
+
+
+def control_call(refused: Request) -> Request:
+    """Return a call that changes nothing: it removes a context that nobody has from the cohort.
+
+    If it is accepted, what was refused are the members; if it is refused as well, it is the call.
+    """
+    body = dict(refused.body or {})
+    body["batch"] = [{**body["batch"][0], "userId": CONTROL_KEY, "value": False}]
+    return replace(refused, body=body)

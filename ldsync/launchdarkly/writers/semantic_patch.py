@@ -5,13 +5,14 @@ all or nothing, no key in two instructions.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from ldsync.launchdarkly.reply import MAX_BODY, Reply
 from ldsync.launchdarkly.request import SEGMENT_ROUTE, SEMANTIC_PATCH, Request
-from ldsync.launchdarkly.writers.sides import ByKind, Change, ExitAction, sides
-from ldsync.sync.change import Segment, includes
+from ldsync.launchdarkly.writers.sides import CONTROL_KEY, ByKind, Change, ExitAction, sides
+from ldsync.sync.change import Segment
 
 #: Target operations in one request, all instructions together.
 MAX_OPERATIONS: Final = 1_500
@@ -88,7 +89,21 @@ def _body(
     }
 
 
-def doubt(reply: Reply, group: Sequence[Change]) -> str:
+def control_patch(refused: Request) -> Request:
+    """Return a patch of the sort of one that was refused, for a context that nobody has.
+
+    LaunchDarkly checks it and changes nothing (`dryRun`). If it is accepted, what was refused are
+    the members; if it is refused as well, it is the patch.
+    """
+    body = dict(refused.body or {})
+    body["comment"] = "ldsync: control, changes nothing"
+    body["instructions"] = [
+        {**body["instructions"][0], "contextKind": "user", "values": [CONTROL_KEY]}
+    ]
+    return replace(refused, route=f"{refused.route}?dryRun=true", body=body)
+
+
+def doubt(reply: Reply, request: Request) -> str:
     """What is wrong with a reply that says a patch was applied; empty if nothing is.
 
     The API ignores fields it does not know and still reports success, and what lies in between may
@@ -99,9 +114,14 @@ def doubt(reply: Reply, group: Sequence[Change]) -> str:
         return ""
     if b'"version":' not in reply.raw:
         return "it does not show the segment"
-    for member, stamp in group:
-        key = member.partition("/")[2]
-        if includes(stamp) and _PLAIN.fullmatch(key):
-            shown = f'"{key}"'.encode() in reply.raw
-            return "" if shown else "the segment it shows lacks a member that was added"
-    return ""
+    added = next(_added(request), None)
+    if added is None or f'"{added}"'.encode() in reply.raw:
+        return ""
+    return "the segment it shows lacks a member that was added"
+
+
+def _added(request: Request) -> Iterator[str]:
+    """Yield the keys that a patch adds to a list, as far as they look the same in any JSON."""
+    for instruction in (request.body or {})["instructions"]:
+        if instruction["kind"].startswith("add"):
+            yield from filter(_PLAIN.fullmatch, instruction["values"])

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final
 
 from ldsync.sync.change import IN
+
+CONTROL_KEY: Final = "ldsync-control-nobody"
+"""The context key of requests that must change nothing: nobody has it."""
 
 Change = tuple[str, str]
 """Member and stamp."""
