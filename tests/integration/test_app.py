@@ -106,6 +106,40 @@ async def test_it_delivers_commits_and_exits_0(
     assert SECRET_EMAIL not in process.output
 
 
+@pytest.mark.parametrize(
+    ("settings", "segment"),
+    [
+        pytest.param({"write_path": "big"}, "vip", id="big"),
+        pytest.param(
+            {"write_path": "big", "exit_action": "exclude", "max_members_per_request": 7},
+            "vip",
+            id="big that excludes",
+        ),
+        pytest.param({"exit_action": "exclude"}, "vip", id="standard that excludes"),
+        pytest.param({"write_path": "synced"}, "segment-audiences-aud_vip", id="synced"),
+    ],
+)
+async def test_every_write_path_delivers(
+    broker: EmbeddedBroker,
+    sim: Simulator,
+    launch: Launch,
+    settings: dict[str, Any],
+    segment: str,
+) -> None:
+    """From Kafka into the segment of its sort; a synced one needs no keys."""
+    if settings.get("write_path") == "synced":
+        id_alone = {"client_side_id": sim.client_side_id, "project_key": "", "environment_key": ""}
+        settings = settings | id_alone
+    process = launch({"launchdarkly": settings, "batch": {"max_size": 20}})
+    await process.until_ready()
+    await _produce(broker, 50)
+    await eventually(lambda: len(sim.included(segment)) == 50, "all are in")
+    assert sim.segments[segment].unbounded == ("write_path" in settings)
+    process.signal(signal.SIGTERM)
+    assert await process.exit_code() == 0
+    assert await committed_offsets(broker.bootstrap_servers, "ldsync", "events", 1) == {0: 50}
+
+
 async def test_brokers_that_are_not_there_end_it_with_69(launch: Launch) -> None:
     """After the start deadline; meanwhile it is alive and not ready, and says why."""
     process = launch(

@@ -61,6 +61,9 @@ class AllSuspects:
     def __init__(self) -> None:
         self._by_segment: WeakKeyDictionary[Segment, Suspects] = WeakKeyDictionary()
 
+    def __len__(self) -> int:
+        return len(self._by_segment)
+
     def of(self, segment: Segment) -> Suspects:
         """Return those of a segment."""
         found = self._by_segment.get(segment)
