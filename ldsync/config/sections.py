@@ -176,8 +176,10 @@ class LaunchDarklySettings(Section):
         default=True,
         description="Whether to create a segment again that is deleted while ldsync runs.",
     )
-    max_members_per_request: Count = Field(
+    max_members_per_request: int = Field(
         default=1000,
+        ge=1,
+        le=1500,
         description="Members in one request for big and synced segments; no limit is documented.",
     )
     writes_per_segment: Count = Field(
@@ -199,7 +201,7 @@ class BatchSettings(Section):
         default=1500,
         ge=1,
         le=1500,
-        description="Members; LaunchDarkly takes at most 1500 in a request.",
+        description="Members, of which a request takes 1500, or max_members_per_request.",
     )
     max_bytes: Bytes = Field(default=1_048_576, description="Size of the request.")
     max_age_seconds: Seconds = Field(
