@@ -41,7 +41,7 @@ class Report:
         """Have the gauges of live state read it when they are scraped."""
         buffer, journal = self._parts.buffer, self._parts.journal
         versions = self._parts.versions
-        metrics.records_pending.set_function(lambda: float(buffer.changes))
+        metrics.records_pending.set_function(lambda: float(buffer.records))
         metrics.buffered_changes.set_function(lambda: float(buffer.changes))
         metrics.buffered_bytes.set_function(lambda: float(buffer.bytes))
         metrics.open_batches.set_function(lambda: float(buffer.open_batches))
@@ -89,7 +89,7 @@ class Report:
             "state": worker.state.value,
             "uptime_seconds": round(now - self._started, 3),
             "consumed_records": journal.consumed,
-            "pending_records": buffer.changes,
+            "pending_records": buffer.records,
             "records": journal.records_by_outcome(),
             "partitions": self._partitions(),
             "buffer": {

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ldsync.engage.decoder import in_order
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
 from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
-from ldsync.sync.outcomes import RecordOutcome
+from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
     from ldsync.launchdarkly.pacing import Pacing
     from ldsync.launchdarkly.schedule import Schedule
     from ldsync.launchdarkly.writers.writer import Writer
-    from ldsync.sync.buffer import Batch, Buffer
+    from ldsync.sync.batch import Batch
+    from ldsync.sync.buffer import Buffer
     from ldsync.sync.ledger import Account, Ledger, Partition
     from ldsync.sync.policy import Policy
     from ldsync.telemetry.journal import Journal
@@ -154,20 +154,17 @@ class Worker:
         first = records[0]
         chunk = account.open_chunk(first.offset, records[-1].offset + 1, first.timestamp)
         changes, refused, several = self._decoder.read_all(records)
-        if several:
-            # Each change of such a record is accounted for like a record of its own, and so is what
-            # is invalid in it.
-            changes = in_order(changes, several)
-            refused += [
-                (found.worst, record)
-                for found, record, _ in several
-                if found.worst is not None and found.worst.outcome is RecordOutcome.INVALID
-            ]
-        coalesced = self._buffer.add(changes, chunk, now)
+        added = 0
+        for found, _, before in several:
+            self._buffer.add(changes[added:before], chunk, now)
+            worst = None if found.worst is None else found.worst.ending
+            self._buffer.add_together(found.changes, chunk, now, worst)
+            added = before
+        self._buffer.add(changes[added:] if added else changes, chunk, now)
         chunk.release()
-        consumed = len(changes) + len(refused)
-        self._journal.records(account.partition.topic, consumed, coalesced)
-        self._journal.refused(refused, account.partition)
+        self._journal.records(account.partition.topic, len(records))
+        self._journal.refused(refused, several, account.partition)
+        self._journal.ended(self._buffer.take_ended())
         self._journal.fallbacks(self._decoder.fallbacks)
         deadline = self._buffer.next_deadline()
         if deadline is not None and deadline < self._wakes_at:
@@ -220,19 +217,25 @@ class Worker:
         self._landed.set()
         self._wake.set()
 
-    def _settle(self, batch: Batch, outcome: Outcome, *, stale: int, seconds: float) -> None:
+    def _settle(
+        self, batch: Batch, outcome: Outcome, *, stale: Collection[str], seconds: float
+    ) -> None:
         """Let go of a batch that was written; give back one that was not."""
         if isinstance(outcome, Retry):
             self._put_off(batch, outcome, seconds)
             return
+        otherwise = dict.fromkeys(stale, STALE)
+        rejected: Collection[str] = ()
+        if isinstance(outcome, Rejected):
+            rejected = outcome.members
+            otherwise |= dict.fromkeys(rejected, Ending(RecordOutcome.REJECTED, outcome.reason))
         if self._buffer.is_current(batch):
-            rejected: Collection[str] = ()
             if isinstance(outcome, Rejected):
-                rejected = outcome.members
                 self._journal.rejected(batch, outcome.reason, outcome.members)
-            self._journal.delivered(batch, stale=stale, rejected=rejected, seconds=seconds)
+            self._journal.delivered(batch, rejected=rejected, seconds=seconds)
         self._schedule.succeeded(batch.segment)
-        self._buffer.settle(batch, time.monotonic())
+        self._buffer.settle(batch, time.monotonic(), otherwise)
+        self._journal.ended(self._buffer.take_ended())
 
     def _put_off(self, batch: Batch, retry: Retry, seconds: float) -> None:
         """Return a batch to the buffer, to be written when LaunchDarkly may accept it."""
@@ -248,10 +251,10 @@ class Worker:
         self._take_back(batch, now + wait, blocked_until=until)
 
     def _take_back(self, batch: Batch, not_before: float, *, blocked_until: float) -> None:
-        coalesced = self._buffer.give_back(
+        self._buffer.give_back(
             batch, time.monotonic(), not_before=not_before, blocked_until=blocked_until
         )
-        self._journal.ended(RecordOutcome.COALESCED, coalesced)
+        self._journal.ended(self._buffer.take_ended())
 
     # --- offsets ------------------------------------------------------------------------------
 
@@ -302,6 +305,7 @@ class Worker:
             self._ledger.revoke(partition)
         abandoned = self._buffer.changes
         forgotten = self._buffer.discard(time.monotonic())
+        self._journal.ended(self._buffer.take_ended())
         self._journal.epoch_ended(abandoned)
         self._schedule.reset()
         self.offsets.end(partitions)

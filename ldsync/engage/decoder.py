@@ -60,17 +60,6 @@ Found = Change | Verdict | Several
 """What a record says: a change, nothing, or several things."""
 
 
-def in_order(changes: list[Change], several: Iterable[tuple[Several, Record, int]]) -> list[Change]:
-    """Return all changes of some records, in order of arrival, from what `read_all` returned."""
-    found: list[Change] = []
-    taken = 0
-    for parts, _, before in several:
-        found += changes[taken:before]
-        found += parts.changes
-        taken = before
-    return found + changes[taken:]
-
-
 class Decoder:
     """Turns the values of records into changes or verdicts, under some mappings.
 

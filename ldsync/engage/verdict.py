@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ldsync.sync.outcomes import RecordOutcome
+from ldsync.sync.outcomes import Ending, RecordOutcome, is_worse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,6 +16,11 @@ class Verdict:
 
     outcome: RecordOutcome
     reason: str
+
+    @property
+    def ending(self) -> Ending:
+        """How a record ends of which this is the verdict."""
+        return Ending(self.outcome, self.reason)
 
 
 TOMBSTONE = Verdict(RecordOutcome.IGNORED, "tombstone")
@@ -59,19 +64,12 @@ VERDICTS = (
 )
 """All verdicts, for metrics that bind their labels once and for the documentation."""
 
-_SEVERITY = {
-    outcome: severity
-    for severity, outcome in enumerate(
-        (RecordOutcome.IGNORED, RecordOutcome.SKIPPED, RecordOutcome.INVALID)
-    )
-}
-
 
 def worse(one: Verdict | None, other: Verdict) -> Verdict:
     """Return the verdict that counts for a record of which both are true (P7).
 
     Invalid before skipped before ignored; the first of two that are as bad.
     """
-    if one is None or _SEVERITY[other.outcome] > _SEVERITY[one.outcome]:
+    if one is None or is_worse(other.outcome, one.outcome):
         return other
     return one

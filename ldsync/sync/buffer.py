@@ -7,60 +7,42 @@ enough; a batch that could not be written is given back, and whatever came meanw
 
 Receipts are released in the order of pages, so that a change which sits in an earlier page than the
 one that holds its record can never be passed by a commit (P1, R8).
+
+How the records ended whose changes leave the buffer is told by `take_ended` (P7).
 """
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
-from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ldsync.sync.batch import Batch, Trigger
 from ldsync.sync.lane import Lane, size_of
+from ldsync.sync.outcomes import ABANDONED, COALESCED, DELIVERED, Ending
+from ldsync.sync.tally import Tallies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ldsync.sync.change import Change, Segment
     from ldsync.sync.ledger import Chunk
     from ldsync.sync.limits import Budget, Limits
     from ldsync.sync.page import Page
+    from ldsync.sync.tally import Tally
 
 CHANGE_OVERHEAD_BYTES = 256
 """Memory of a buffered change beyond its member's text: stamp, two objects, a table entry."""
+
+TALLY_OVERHEAD_BYTES = 192
+"""Memory of what a change has more that shares its record with others: a tally, a table entry."""
 
 PAGE_OVERHEAD_BYTES = 512
 LANE_OVERHEAD_BYTES = 1280
 """Memory of a page and of a lane beyond its changes: most of it where segments are many (P3)."""
 
 
-class Trigger(StrEnum):
-    """Why a batch was taken."""
-
-    SIZE = "size"
-    AGE = "age"
-    DRAIN = "drain"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
-    """Changes of one segment that are written together.
-
-    `changes` maps members to stamps; `attempt` counts from 1 since the segment's last success.
-    """
-
-    segment: Segment
-    changes: dict[str, str]
-    trigger: Trigger
-    attempt: int
-    lane: Lane
-    pages: tuple[Page, ...]
-    epoch: int
-
-    def waits(self) -> Iterator[tuple[int, int]]:
-        """Yield pairs of a record time (epoch milliseconds) and how many changes came with it."""
-        for page in self.pages:
-            yield from page.waits()
+_NOTHING: Mapping[str, Ending] = MappingProxyType({})
 
 
 class Buffer:
@@ -80,6 +62,7 @@ class Buffer:
         self.changes = 0
         self._text = 0
         self._pages = 0
+        self._tallies = Tallies()
 
     @property
     def bytes(self) -> int:
@@ -87,9 +70,15 @@ class Buffer:
         return (
             self._text
             + self.changes * CHANGE_OVERHEAD_BYTES
+            + self._tallies.changes * TALLY_OVERHEAD_BYTES
             + self._pages * PAGE_OVERHEAD_BYTES
             + len(self._lanes) * LANE_OVERHEAD_BYTES
         )
+
+    @property
+    def records(self) -> int:
+        """How many records have changes here, waiting or in flight, and so no outcome yet (P7)."""
+        return self.changes - self._tallies.changes + self._tallies.records
 
     @property
     def open_batches(self) -> int:
@@ -110,11 +99,13 @@ class Buffer:
         )
         return self._over
 
-    def add(self, changes: Iterable[Change], chunk: Chunk, now: float) -> int:
-        """Take in changes from records of `chunk`; return how many records were thereby coalesced.
+    def add(
+        self, changes: Iterable[Change], chunk: Chunk, now: float, tally: Tally | None = None
+    ) -> None:
+        """Take in changes from records of `chunk`, each of which has one change.
 
         The caller holds `chunk` meanwhile. Of two changes of a member the newer version stays; the
-        record of the other one is settled with it (R8).
+        record of the other one is settled with it (R8). `tally` belongs to `add_together`.
         """
         lanes = self._lanes
         max_size, max_bytes = self._limits.max_size, self._limits.max_bytes
@@ -128,10 +119,14 @@ class Buffer:
             known = waiting.get(member)
             if known is not None:
                 # What `supersedes` says, without the call: this runs for every event.
-                if stamp >= known or stamp[:-1] == known[:-1]:
+                newer = stamp >= known or stamp[:-1] == known[:-1]
+                if newer:
                     waiting[member] = stamp
                 lane.pages[-1].hold(chunk)
-                coalesced += 1
+                if tally is None and not lane.tallies:
+                    coalesced += 1
+                else:
+                    self._end(lane.swap_tally(member, tally) if newer else tally, COALESCED)
                 continue
             size = len(member) if member.isascii() else size_of(member)
             page = lane.open_page
@@ -141,6 +136,8 @@ class Buffer:
             if page.chunk is not chunk:
                 page.hold(chunk)
             waiting[member] = stamp
+            if tally is not None:
+                lane.tallies[member] = tally
             page.count += 1
             page.size += size
             added += 1
@@ -150,7 +147,28 @@ class Buffer:
                 self._after(lane, now)
         self.changes += added
         self._text += text
-        return coalesced
+        self._tallies.end(COALESCED, coalesced)
+
+    def add_together(
+        self, changes: Sequence[Change], chunk: Chunk, now: float, worst: Ending | None
+    ) -> None:
+        """Take in all changes, at least one, of one record of `chunk` (P7).
+
+        The record ends as the worst of its changes, or as `worst`: how its other parts ended.
+        """
+        tally = self._tallies.begin(len(changes), worst)
+        self.add(changes, chunk, now, tally)
+
+    def _end(self, tally: Tally | None, ending: Ending) -> None:
+        """Note how a change ended, which has a tally if it shares its record with others."""
+        if tally is None:
+            self._tallies.end(ending)
+        else:
+            self._tallies.end_change(tally, ending)
+
+    def take_ended(self) -> Mapping[Ending, int]:
+        """Return how records ended since the last call, and how many."""
+        return self._tallies.take_ended()
 
     def next_deadline(self) -> float | None:
         """Return when the next batch is due (monotonic seconds), None while nothing waits."""
@@ -170,7 +188,7 @@ class Buffer:
             taken = lane.take(now, self._limits, draining=self._draining)
             self._after(lane, now)
             if taken is not None:
-                changes, pages = taken
+                changes, pages, tallies = taken
                 self.in_flight += 1
                 return Batch(
                     segment=lane.segment,
@@ -179,6 +197,7 @@ class Buffer:
                     attempt=lane.failures + 1,
                     lane=lane,
                     pages=pages,
+                    tallies=tallies,
                     epoch=self._epoch,
                 )
         return None
@@ -192,20 +211,34 @@ class Buffer:
         """Say whether the batch belongs to the present epoch: what follows can still settle it."""
         return batch.epoch == self._epoch
 
-    def settle(self, batch: Batch, now: float) -> None:
-        """Let go of a batch whose changes need nothing more: delivered, or its rejects recorded."""
+    def settle(self, batch: Batch, now: float, otherwise: Mapping[str, Ending] = _NOTHING) -> None:
+        """Let go of a batch whose changes need nothing more.
+
+        They were delivered, but for those of the members in `otherwise`.
+        """
         lane = batch.lane
         self._land(batch)
         lane.failures = 0
         lane.not_before = 0.0
         if self.is_current(batch):
+            self._end_all(batch, otherwise)
             lane.settle(batch.pages)
         self._after(lane, now)
 
+    def _end_all(self, batch: Batch, otherwise: Mapping[str, Ending]) -> None:
+        shared = batch.tallies.keys()
+        delivered = len(batch.changes) - len(shared)
+        for member in otherwise.keys() - shared:
+            self._tallies.end(otherwise[member])
+            delivered -= 1
+        self._tallies.end(DELIVERED, delivered)
+        for member, tally in batch.tallies.items():
+            self._tallies.end_change(tally, otherwise.get(member, DELIVERED))
+
     def give_back(
         self, batch: Batch, now: float, *, not_before: float, blocked_until: float = 0.0
-    ) -> int:
-        """Take back a batch that could not be written; return how many records it coalesced.
+    ) -> None:
+        """Take back a batch that could not be written.
 
         Nothing of the segment is written before `not_before`, and none of the batch's members
         before `blocked_until` (R1), whichever change of theirs it is. A batch of an epoch that is
@@ -217,14 +250,13 @@ class Buffer:
         lane.not_before = max(lane.not_before, not_before)
         if blocked_until > now:
             lane.block(batch.changes, blocked_until)
-        coalesced = 0
         if self.is_current(batch):
-            met = lane.give_back(batch.changes, batch.pages)
-            coalesced = len(met)
-            self.changes += len(batch.changes) - coalesced
+            met = lane.give_back(batch.changes, batch.pages, batch.tallies)
+            self.changes += len(batch.changes) - len(met)
             self._text += _text_of(batch.changes) - _text_of(met)
+            for superseded in met.values():
+                self._end(superseded, COALESCED)
         self._after(lane, now)
-        return coalesced
 
     def _land(self, batch: Batch) -> None:
         self.in_flight -= 1
@@ -253,9 +285,12 @@ class Buffer:
         """End the epoch: forget all changes, and return what was waiting, per segment (R3).
 
         Batches in flight stay in flight, so that their members are not written twice at a time
-        (P4), but they settle nothing any longer (P6), and their changes count no more.
+        (P4), but they settle nothing any longer (P6), and their changes count no more. All records
+        without an outcome are abandoned.
         """
         self._epoch += 1
+        self._tallies.end(ABANDONED, self.records)
+        self._tallies.discard()
         self.changes = 0
         self._text = 0
         forgotten = []

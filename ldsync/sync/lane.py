@@ -10,10 +10,11 @@ from ldsync.sync.change import supersedes
 from ldsync.sync.page import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ldsync.sync.change import Segment
     from ldsync.sync.limits import Limits
+    from ldsync.sync.tally import Tally
 
 _TOMBSTONES = 256
 _NEVER = float("inf")
@@ -29,6 +30,7 @@ class Lane:
 
     `changes` holds what waits, in the order of the waiting pages; `pages` the pages that wait and
     those in flight, oldest first; `open_page` the last of them while it still takes changes.
+    `tallies` are those of waiting changes that share their record with others, by member.
     `failures` counts attempts since the last success, `not_before` is the time (monotonic seconds)
     before which nothing may be written. `deadline` and `counted_pages` belong to the buffer.
     """
@@ -46,6 +48,7 @@ class Lane:
         "open_page",
         "pages",
         "segment",
+        "tallies",
     )
 
     def __init__(self, segment: Segment) -> None:
@@ -53,6 +56,7 @@ class Lane:
         self.segment = segment
         self.changes: dict[str, str] = {}
         self.pages: deque[Page] = deque()
+        self.tallies: dict[str, Tally] = {}
         self.open_page: Page | None = None
         self.failures = 0
         self.not_before = 0.0
@@ -114,10 +118,11 @@ class Lane:
 
     def take(
         self, now: float, limits: Limits, *, draining: bool
-    ) -> tuple[dict[str, str], tuple[Page, ...]] | None:
+    ) -> tuple[dict[str, str], tuple[Page, ...], Mapping[str, Tally]] | None:
         """Take what one request may carry from the front on; None if nothing is due and free.
 
-        A page that is due takes along what follows it, due or not, as far as there is room.
+        Returns the changes, their pages, and the tallies of those that have one. A page that is due
+        takes along what follows it, due or not, as far as there is room.
         """
         self._blocked = [block for block in self._blocked if block[0] > now]
         plan: list[tuple[Page, dict[str, str]]] = []
@@ -149,7 +154,19 @@ class Lane:
             taken = {member: stamp for _, free in plan for member, stamp in free.items()}
         self._take_off(taken)
         self._flying.append(taken)
-        return taken, tuple(self._part(page, free) for page, free in plan)
+        pages = tuple(self._part(page, free) for page, free in plan)
+        return taken, pages, self._take_tallies(taken)
+
+    def _take_tallies(self, taken: dict[str, str]) -> Mapping[str, Tally]:
+        shared = self.tallies.keys() & taken.keys() if self.tallies else ()
+        return {member: self.tallies.pop(member) for member in shared}
+
+    def swap_tally(self, member: str, tally: Tally | None) -> Tally | None:
+        """Note that another change of a member waits now; return the tally of the one before."""
+        before = self.tallies.pop(member, None)
+        if tally is not None:
+            self.tallies[member] = tally
+        return before
 
     def _waiting(self) -> Iterator[tuple[Page, dict[str, str]]]:
         """Yield the waiting pages with their changes."""
@@ -233,22 +250,28 @@ class Lane:
             del self.pages[place]
             page.release()
 
-    def give_back(self, changes: dict[str, str], pages: Sequence[Page]) -> list[str]:
+    def give_back(
+        self, changes: dict[str, str], pages: Sequence[Page], tallies: Mapping[str, Tally]
+    ) -> dict[str, Tally | None]:
         """Put changes back where they were; return the members that had a change waiting.
 
         Of those the newer change stays, in the place of the waiting one, and what was held for the
-        returned one is held until the last page is settled (R8).
+        returned one is held until the last page is settled (R8). With each comes the tally of the
+        change that did not stay, if it has one.
         """
         returned: dict[str, str] = {}
-        met: list[str] = []
+        met: dict[str, Tally | None] = {}
         for member, stamp in changes.items():
             waiting = self.changes.get(member)
             if waiting is None:
                 returned[member] = stamp
-                continue
-            met.append(member)
-            if not supersedes(waiting, stamp):
+                if tallies:
+                    self.swap_tally(member, tallies.get(member))
+            elif supersedes(waiting, stamp):
+                met[member] = tallies.get(member)
+            else:
                 self.changes[member] = stamp
+                met[member] = self.swap_tally(member, tallies.get(member))
         if met:
             # Records that the returned changes had superseded may be held by any page behind them.
             for page in self.pages:
@@ -279,6 +302,7 @@ class Lane:
         Nothing is released: what was held is not settled, and must not become committable (P6).
         """
         waited, self.changes = self.changes, {}
+        self.tallies.clear()
         self.pages.clear()
         self.open_page = None
         return waited

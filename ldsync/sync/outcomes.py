@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final, NamedTuple
 
 
 class RecordOutcome(StrEnum):
-    """What became of a consumed record."""
+    """What became of a consumed record, from the mildest to the worst.
+
+    Of several changes in a record, or events nested in it, the worst one counts.
+    """
 
     IGNORED = "ignored"
     """Not an audience event: ordinary traffic of a shared topic."""
@@ -24,5 +28,23 @@ class RecordOutcome(StrEnum):
     """Its partition was revoked first; whoever owns the partition now consumes it again."""
 
 
-STALE = "stale"
-"""Reason of a skipped record: something newer was known of its member when it was to be written."""
+_SEVERITY: Final = {outcome: severity for severity, outcome in enumerate(RecordOutcome)}
+
+
+class Ending(NamedTuple):
+    """How a record ended: its outcome and, where the outcome has several, the reason."""
+
+    outcome: RecordOutcome
+    reason: str = ""
+
+
+STALE: Final = Ending(RecordOutcome.SKIPPED, "stale")
+"""Something newer was known of its member when it was to be written."""
+COALESCED: Final = Ending(RecordOutcome.COALESCED)
+DELIVERED: Final = Ending(RecordOutcome.DELIVERED)
+ABANDONED: Final = Ending(RecordOutcome.ABANDONED)
+
+
+def is_worse(outcome: RecordOutcome, other: RecordOutcome) -> bool:
+    """Say whether a record of which both are true has ended as `outcome` (P7)."""
+    return _SEVERITY[outcome] > _SEVERITY[other]

@@ -12,18 +12,19 @@ import structlog
 
 from ldsync.engage.times import to_epoch_seconds
 from ldsync.sync.change import IN, includes
-from ldsync.sync.outcomes import STALE, RecordOutcome
+from ldsync.sync.outcomes import RecordOutcome
 from ldsync.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from ldsync.engage.decoder import Record
+    from ldsync.engage.decoder import Record, Several
     from ldsync.engage.times import Fallback
     from ldsync.engage.verdict import Verdict
-    from ldsync.sync.buffer import Batch
+    from ldsync.sync.batch import Batch
     from ldsync.sync.change import Segment
     from ldsync.sync.ledger import Partition
+    from ldsync.sync.outcomes import Ending
     from ldsync.telemetry.metrics import Metrics
 
 _RETRY_INTERVAL_SECONDS: Final = 1.0
@@ -68,36 +69,46 @@ class Journal:
         self.consumed = 0
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
-    def records(self, topic: str, consumed: int, coalesced: int) -> None:
-        """Note that records were read, and how many of them another change superseded at once."""
+    def records(self, topic: str, consumed: int) -> None:
+        """Note that records were read."""
         self.consumed += consumed
         self._metrics.records_consumed[topic].inc(consumed)
-        self.ended(RecordOutcome.COALESCED, coalesced)
 
-    def refused(self, refused: Iterable[tuple[Verdict, Record]], partition: Partition) -> None:
-        """Note records of `partition` that change nothing."""
+    def refused(
+        self,
+        refused: Iterable[tuple[Verdict, Record]],
+        several: Iterable[tuple[Several, Record, int]],
+        partition: Partition,
+    ) -> None:
+        """Note records of `partition` that change nothing, or in part.
+
+        Those that change something as well end with their changes.
+        """
         offsets: dict[Verdict, list[int]] = {}
         for verdict, record in refused:
             offsets.setdefault(verdict, []).append(record.offset)
         for verdict, found in offsets.items():
-            self.verdict(verdict, len(found), partition, found[0])
+            self._count(verdict.outcome, verdict.reason, len(found))
+        for parts, record, _ in several:
+            if parts.worst is not None:
+                offsets.setdefault(parts.worst, []).append(record.offset)
+        for verdict, found in offsets.items():
+            if verdict.outcome is RecordOutcome.INVALID:
+                self._invalid(verdict, found, partition)
 
-    def verdict(self, verdict: Verdict, count: int, partition: Partition, offset: int) -> None:
-        """Note records that change nothing; `partition` and `offset` are those of the first."""
-        self.ended(verdict.outcome, count, verdict.reason)
-        if verdict.outcome is RecordOutcome.INVALID:
-            suppressed = self._throttle.allow(verdict.reason, time.monotonic())
-            if suppressed is not None:
-                self._log.warning(
-                    "record.invalid",
-                    reason=verdict.reason,
-                    topic=partition.topic,
-                    partition=partition.number,
-                    offset=offset,
-                    records=count,
-                    suppressed=suppressed,
-                    advice="the record was counted and passed over; read it at this offset",
-                )
+    def _invalid(self, verdict: Verdict, offsets: Sequence[int], partition: Partition) -> None:
+        suppressed = self._throttle.allow(verdict.reason, time.monotonic())
+        if suppressed is not None:
+            self._log.warning(
+                "record.invalid",
+                reason=verdict.reason,
+                topic=partition.topic,
+                partition=partition.number,
+                offset=min(offsets),
+                records=len(offsets),
+                suppressed=suppressed,
+                advice="the record was counted and passed over; read it at this offset",
+            )
 
     def fallbacks(self, counts: dict[Fallback, int]) -> None:
         """Note events ordered by another time than their own, and set the counts back to zero."""
@@ -106,8 +117,12 @@ class Journal:
                 self._metrics.event_time_fallbacks[reason].inc(count)
                 counts[reason] = 0
 
-    def ended(self, outcome: RecordOutcome, count: int, reason: str = "") -> None:
-        """Note the outcome of records."""
+    def ended(self, records: Mapping[Ending, int]) -> None:
+        """Note how records ended whose changes were in the buffer."""
+        for (outcome, reason), count in records.items():
+            self._count(outcome, reason, count)
+
+    def _count(self, outcome: RecordOutcome, reason: str, count: int) -> None:
         if count:
             self.outcomes[outcome.value, reason] += count
             self._metrics.records[outcome.value, reason].inc(count)
@@ -118,19 +133,11 @@ class Journal:
             self._metrics.batches_closed[batch.trigger].inc()
             self._metrics.batch_size.observe(len(batch.changes))
 
-    def delivered(
-        self, batch: Batch, *, stale: int, rejected: Collection[str], seconds: float
-    ) -> None:
-        """Note that LaunchDarkly accepted a batch, but for the members that were `rejected`.
-
-        `stale` of its changes were replaced by newer ones that had been known (R6).
-        """
+    def delivered(self, batch: Batch, *, rejected: Collection[str], seconds: float) -> None:
+        """Note that LaunchDarkly accepted a batch, but for the members that were `rejected`."""
         now = time.time()
         size = len(batch.changes) - len(rejected)
         adds = _adds(batch) - sum(includes(batch.changes[member]) for member in rejected)
-        stale = min(stale, size)
-        self.ended(RecordOutcome.DELIVERED, size - stale)
-        self.ended(RecordOutcome.SKIPPED, stale, STALE)
         self._attempt("rejected" if rejected else "delivered", seconds)
         self._metrics.members_delivered["include"].inc(adds)
         self._metrics.members_delivered["exclude"].inc(size - adds)
@@ -160,7 +167,6 @@ class Journal:
     def rejected(self, batch: Batch, reason: str, members: Mapping[str, str]) -> None:
         """Note members that LaunchDarkly refused, each with what it said."""
         count = len(members)
-        self.ended(RecordOutcome.REJECTED, count, reason)
         self._metrics.rejected_changes[reason].inc(count)
         message = next(iter(members.values()), "")
         self._fortune(batch.segment).last_error = f"{count} members rejected: {message}"
@@ -204,11 +210,10 @@ class Journal:
         )
 
     def epoch_ended(self, abandoned: int) -> None:
-        """Note that the partitions were revoked, with so many records that had no outcome yet.
+        """Note that the partitions were revoked, with so many changes that were not written yet.
 
         Their new owners consume these again, and no segment waits here any longer.
         """
-        self.ended(RecordOutcome.ABANDONED, abandoned)
         for fortune in self._fortunes.values():
             fortune.attempts = 0
         if abandoned:

@@ -22,7 +22,7 @@ from prometheus_client import (
 )
 
 from ldsync import __version__
-from ldsync.sync.buffer import Trigger
+from ldsync.sync.batch import Trigger
 from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.states import State
 from ldsync.telemetry.instruments import Definition, Family, Instruments

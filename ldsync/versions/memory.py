@@ -36,13 +36,14 @@ class MemoryVersions:
         """Return how far back, in seconds, all that was noted is still remembered."""
         return now - self._old_since
 
-    async def merge(self, segment: Segment, changes: dict[str, str], now: float) -> int:
+    async def merge(self, segment: Segment, changes: dict[str, str], now: float) -> set[str]:
         """Replace each change by the newest known of its member, in place, and note them all (R6).
 
         Nothing is dropped for being old: the newest known value is written (again) instead. Returns
-        how many changes were older than what was known. A coroutine, because a shared store asks.
+        the members whose change was older than what was known. A coroutine, because a shared store
+        asks.
         """
-        stale = 0
+        stale = set()
         # Young first: what it knows of a member is never older than what the old one knows.
         for generation in (self._young, self._old):
             known = generation.get(segment)
@@ -51,7 +52,7 @@ class MemoryVersions:
             for member in known.keys() & changes.keys():
                 if not supersedes(changes[member], known[member]):
                     changes[member] = known[member]
-                    stale += 1
+                    stale.add(member)
         self._note(segment, changes, now)
         return stale
 

@@ -20,10 +20,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ldsync.sync.buffer import Batch, Buffer, Trigger
+from ldsync.sync.batch import Batch, Trigger
+from ldsync.sync.buffer import Buffer
 from ldsync.sync.change import Change, Segment, Target
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget, Limits
+from ldsync.sync.outcomes import COALESCED, DELIVERED
 from tests.support.core import partition, segment, stamp
 
 LIMITS = Limits(max_size=4, max_bytes=20, max_age=2.0)
@@ -130,9 +132,10 @@ class BufferMachine(RuleBasedStateMachine):
         chunk = self.account.open_chunk(self.offset, self.offset + 1, 0)
         self.offset += 1
         text = stamp(version, sign)
-        coalesced = self.buffer.add([Change(target, member, text)], chunk, self.now)
+        self.buffer.add([Change(target, member, text)], chunk, self.now)
         row = self.rows[target.segment]
-        assert coalesced == row.add(member, text, self.now, single=not target.batch_events)
+        superseded = row.add(member, text, self.now, single=not target.batch_events)
+        assert self.buffer.take_ended() == ({COALESCED: 1} if superseded else {})
         chunk.release()
 
     @rule()
@@ -162,6 +165,7 @@ class BufferMachine(RuleBasedStateMachine):
         row = rows[pick % len(rows)]
         assert row.flying is not None
         self.buffer.settle(row.flying, self.now)
+        assert self.buffer.take_ended() == {DELIVERED: len(row.flying.changes)}
         row.flying = None
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 2.0]))

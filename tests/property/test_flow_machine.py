@@ -27,19 +27,25 @@ from ldsync.sync.buffer import (
     CHANGE_OVERHEAD_BYTES,
     LANE_OVERHEAD_BYTES,
     PAGE_OVERHEAD_BYTES,
+    TALLY_OVERHEAD_BYTES,
     Buffer,
 )
 from ldsync.sync.change import Change, Segment, Target, includes
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget, Limits
+from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.versions.memory import MemoryVersions
 from tests.support.core import finished, partition, segment
 
 if TYPE_CHECKING:
-    from ldsync.sync.buffer import Batch
+    from collections.abc import Iterator
+
+    from ldsync.sync.batch import Batch
     from ldsync.sync.ledger import Account, Partition
 
 SETTLE_SECONDS = 10.0
+INVALID = Ending(RecordOutcome.INVALID, "not_an_object")
+REJECTED = Ending(RecordOutcome.REJECTED, "bad_request")
 PARTITIONS = (partition(0), partition(1), partition(2))
 BUDGET = Budget(max_changes=6, max_bytes=100_000, resume_ratio=0.5)
 
@@ -50,6 +56,11 @@ events = st.tuples(
     st.integers(0, 20),
     st.sampled_from("+-"),
 )
+contents = st.tuples(
+    st.lists(events, min_size=1, max_size=1) | st.lists(events, max_size=3),
+    st.sampled_from([False, False, False, True]),
+)
+Contents = tuple[list[tuple[int, str, int, str]], bool]
 waits = st.sampled_from([0.0, 0.5, 2.0, 2.0, 2.0, 5.0, 12.0])
 picks = st.integers(0, 10)
 """Any of a few things: the number is taken modulo how many there are."""
@@ -62,12 +73,17 @@ class Key(NamedTuple):
     member: str
 
 
-class Record(NamedTuple):
-    """A record of a partition: of a change, or of nothing that matters here."""
+class Part(NamedTuple):
+    """What a record says of a member."""
 
-    target: Target | None
+    target: Target
     member: str
     stamp: str
+
+    @property
+    def key(self) -> Key:
+        """Whose state it is."""
+        return Key(self.target.segment, self.member)
 
     @property
     def version(self) -> str:
@@ -75,13 +91,41 @@ class Record(NamedTuple):
         return self.stamp[:-1]
 
 
+@dataclass(eq=False)
+class Record:
+    """A record of a partition, with a part or several, or with nothing that matters here.
+
+    `invalid` is something beside its parts that cannot be read. `fates` are what became of its
+    parts since it was last consumed.
+    """
+
+    parts: list[Part]
+    invalid: bool = False
+    fates: list[str] = field(default_factory=list)
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything of it is still to end."""
+        return len(self.fates) < len(self.parts)
+
+    def outcome(self) -> str:
+        """The worst of what became of it (P7), by the table of docs/design.md."""
+        fates = ["invalid"] if self.invalid and len(self.parts) > 0 else []
+        return max([*fates, *self.fates], key=WORST_LAST.index)
+
+
+WORST_LAST = ["skipped", "invalid", "coalesced", "delivered", "rejected"]
+
+
 @dataclass
 class Flight:
-    """A batch in flight, and what is sent of it."""
+    """A batch in flight, what is sent of it, and the records that it is of."""
 
     batch: Batch
     current: bool = True
     sent: dict[Key, str] = field(default_factory=dict)
+    records: dict[Key, Record] = field(default_factory=dict)
+    stale: set[Key] = field(default_factory=set)
 
 
 @dataclass
@@ -90,6 +134,12 @@ class Ghost:
 
     until: float
     sent: dict[Key, str]
+
+
+def parts_of(records: list[Record]) -> Iterator[Part]:
+    """All parts of some records, in order."""
+    for record in records:
+        yield from record.parts
 
 
 class Flow(RuleBasedStateMachine):
@@ -113,6 +163,9 @@ class Flow(RuleBasedStateMachine):
         self.done: dict[Key, str] = {}  # the newest version delivered or rejected
         self.rejected: set[Key] = set()
         self.waiting: dict[Key, str] = {}
+        self.record_of: dict[Key, Record] = {}
+        self.ended: Counter[str] = Counter()
+        self.expected: Counter[str] = Counter()
         self.since: dict[Key, float] = {}
         self.known: dict[Key, str] = {}
         self.blocked: dict[Key, float] = {}
@@ -136,18 +189,19 @@ class Flow(RuleBasedStateMachine):
 
     # --- records ------------------------------------------------------------------------------
 
-    @rule(place=places, records=st.lists(events, min_size=1, max_size=4), wait=waits)
-    def consume_new(
-        self, place: Partition, records: list[tuple[int, str, int, str]], wait: float
-    ) -> None:
+    @rule(place=places, records=st.lists(contents, min_size=1, max_size=4), wait=waits)
+    def consume_new(self, place: Partition, records: list[Contents], wait: float) -> None:
         """New records come, behind those that are still to be consumed again; then time passes.
 
         Their versions are in disorder, and tie within a partition only.
         """
-        for number, member, version, sign in records:
-            target = None if number < 0 else self.targets[number]
-            text = f"{version:02d}.{place.number}{sign}"
-            self.logs[place].append(Record(target, member, text))
+        for events, invalid in records:
+            parts = [
+                Part(self.targets[number], member, f"{version:02d}.{place.number}{sign}")
+                for number, member, version, sign in events
+                if number >= 0
+            ]
+            self.logs[place].append(Record(parts, invalid))
         self.consume(place, len(records))
         self.flush(wait, applied=True)
 
@@ -162,23 +216,36 @@ class Flow(RuleBasedStateMachine):
         account: Account = self.ledger.account(place)
         chunk = account.open_chunk(start, start + len(records), 1_000 * start)
         for record in records:
-            if record.target is not None:
-                change = Change(record.target, record.member, record.stamp)
-                coalesced = self.buffer.add([change], chunk, self.now)
-                self.counts["added"] += 1
-                self.counts["coalesced"] += coalesced
-                self._note_waiting(record, coalesced=coalesced == 1)
+            record.fates = []
+            changes = [Change(*part) for part in record.parts]
+            if len(changes) == 1 and not record.invalid:
+                self.buffer.add(changes, chunk, self.now)
+            elif changes:
+                worst = INVALID if record.invalid else None
+                self.buffer.add_together(changes, chunk, self.now, worst)
+            self.counts["added"] += len(changes)
+            self.counts["records"] += bool(changes)
+            for part in record.parts:
+                self._note_waiting(part, record)
         chunk.release()
         self.position[place] = start + len(records)
 
-    def _note_waiting(self, record: Record, *, coalesced: bool) -> None:
-        assert record.target is not None
-        key = Key(record.target.segment, record.member)
+    def _note_waiting(self, part: Part, record: Record) -> None:
+        key, loser = part.key, record
         waiting = self.waiting.get(key)
-        assert coalesced == (waiting is not None)
-        if waiting is None or record.version >= waiting[:-1]:
-            self.waiting[key] = record.stamp
+        if waiting is None or part.version >= waiting[:-1]:
+            loser = self.record_of.get(key, record)
+            self.waiting[key] = part.stamp
+            self.record_of[key] = record
+        if waiting is not None:
+            self.counts["coalesced"] += 1
+            self._end_part(loser, "coalesced")
         self.since.setdefault(key, self.now)
+
+    def _end_part(self, record: Record, fate: str) -> None:
+        record.fates.append(fate)
+        if not record.pending:
+            self.expected[record.outcome()] += 1
 
     # --- batches ------------------------------------------------------------------------------
 
@@ -245,12 +312,14 @@ class Flow(RuleBasedStateMachine):
         return batch
 
     def _send(self, batch: Batch, keys: dict[Key, str]) -> None:
-        stale = finished(self.versions.merge(batch.segment, batch.changes, self.now))
+        found = finished(self.versions.merge(batch.segment, batch.changes, self.now))
         expected = {key: self._newest_known(key, text) for key, text in keys.items()}
         assert {Key(batch.segment, m): s for m, s in batch.changes.items()} == expected
-        assert stale == sum(keys[key] != text for key, text in expected.items())
+        stale = {key for key, text in expected.items() if keys[key] != text}
+        assert {Key(batch.segment, member) for member in found} == stale
         self.known |= expected
-        self.flights.append(Flight(batch, sent=expected))
+        records = {key: self.record_of.pop(key) for key in keys}
+        self.flights.append(Flight(batch, sent=expected, records=records, stale=stale))
 
     def _newest_known(self, key: Key, text: str) -> str:
         known = self.known.get(key)
@@ -272,12 +341,16 @@ class Flow(RuleBasedStateMachine):
         self._apply(accepted)
         self.rejected |= refused.keys()
         before = self.ledger.committable()
-        self.buffer.settle(flight.batch, self.now)
+        otherwise = {key.member: STALE for key in flight.stale}
+        otherwise |= {key.member: REJECTED for key in refused}
+        self.buffer.settle(flight.batch, self.now, otherwise)
         self.not_before[flight.batch.segment] = 0.0
         if flight.current:
             self.counts["settled"] += len(flight.sent)
             for key, text in flight.sent.items():
                 self.done[key] = max(self.done.get(key, ""), text[:-1])
+                fate = otherwise[key.member].outcome if key.member in otherwise else "delivered"
+                self._end_part(flight.records[key], str(fate))
         else:
             self.counts["late"] += len(flight.sent)
             assert self.ledger.committable() == before
@@ -300,27 +373,29 @@ class Flow(RuleBasedStateMachine):
             if applied:
                 self._apply(sent)
         before = self.ledger.committable()
-        coalesced = self.buffer.give_back(
+        self.buffer.give_back(
             flight.batch, self.now, not_before=self.now + wait, blocked_until=until
         )
         self.not_before[segment] = max(self.not_before[segment], self.now + wait)
         assert self.ledger.committable() == before
         if not flight.current:
-            assert coalesced == 0
             self.not_before[segment] = self.not_before[segment] if self._lives(segment) else 0.0
             return
-        assert coalesced == sum(key in self.waiting for key in sent)
-        self.counts["coalesced"] += coalesced
         for key, text in sent.items():
-            waiting = self.waiting.get(key)
+            waiting, loser = self.waiting.get(key), flight.records[key]
             if waiting is None or waiting[:-1] < text[:-1]:
+                loser = self.record_of.get(key, loser)
                 self.waiting[key] = text
+                self.record_of[key] = flight.records[key]
+            if waiting is not None:
+                self.counts["coalesced"] += 1
+                self._end_part(loser, "coalesced")
             # What comes back is old enough; a newer change has its own time.
             self.since.setdefault(key, 0.0)
 
     @rule(
         place=places,
-        records=st.lists(events, min_size=1, max_size=4),
+        records=st.lists(contents, min_size=1, max_size=4),
         pick=picks,
         wait=waits,
         outcome=st.sampled_from(["delivered", "failed", "no_answer"]),
@@ -328,7 +403,7 @@ class Flow(RuleBasedStateMachine):
     def attempt(
         self,
         place: Partition,
-        records: list[tuple[int, str, int, str]],
+        records: list[Contents],
         pick: int,
         wait: float,
         outcome: str,
@@ -371,6 +446,7 @@ class Flow(RuleBasedStateMachine):
         for place in PARTITIONS:
             self.ledger.revoke(place)
         self.counts["abandoned"] += self.buffer.changes
+        self.expected["abandoned"] += self._pending()
         forgotten = self.buffer.discard(self.now)
         assert {
             Key(segment, member): text
@@ -382,6 +458,7 @@ class Flow(RuleBasedStateMachine):
         for key, text in self.waiting.items():
             self.known[key] = self._newest_known(key, text)
         self.waiting.clear()
+        self.record_of.clear()
         self.since.clear()
         for flight in self.flights:
             flight.current = False
@@ -403,15 +480,11 @@ class Flow(RuleBasedStateMachine):
         passed = self.committed | self.ledger.committable()
         for place, log in self.logs.items():
             still_there: dict[Key, str] = {}
-            for record in log[passed[place] :]:
-                if record.target is not None:
-                    key = Key(record.target.segment, record.member)
-                    still_there[key] = max(still_there.get(key, ""), record.version)
-            for record in log[: passed[place]]:
-                if record.target is not None:
-                    key = Key(record.target.segment, record.member)
-                    written = self.done.get(key, "")
-                    assert max(written, still_there.get(key, "")) >= record.version, record
+            for part in parts_of(log[passed[place] :]):
+                still_there[part.key] = max(still_there.get(part.key, ""), part.version)
+            for part in parts_of(log[: passed[place]]):
+                written = self.done.get(part.key, "")
+                assert max(written, still_there.get(part.key, "")) >= part.version, part
 
     @invariant()
     def committable_is_monotone_per_epoch(self) -> None:
@@ -435,16 +508,39 @@ class Flow(RuleBasedStateMachine):
         assert self.buffer.changes == len(self.waiting) + len(current)
         assert self.buffer.empty == (self.buffer.changes == 0)
         assert self.buffer.in_flight == len(self.flights)
+        shared = [record for record in self._open_records() if self._is_shared(record)]
+        open_parts = sum(len(record.parts) - len(record.fates) for record in shared)
         text = sum(len(key.member.encode()) for key in [*self.waiting, *current])
         lanes = list(self.buffer.lanes())
         assert len(lanes) == self.buffer.open_batches
         assert self.buffer.bytes == (
             text
             + self.buffer.changes * CHANGE_OVERHEAD_BYTES
+            + open_parts * TALLY_OVERHEAD_BYTES
             + sum(len(lane.pages) for lane in lanes) * PAGE_OVERHEAD_BYTES
             + len(lanes) * LANE_OVERHEAD_BYTES
         )
         assert sum(lane.in_flight for lane in lanes) == sum(len(f.sent) for f in self.flights)
+
+    @invariant()
+    def every_record_has_one_outcome(self) -> None:
+        """The worst of what became of its parts, once all have ended (P7)."""
+        for ending, count in self.buffer.take_ended().items():
+            self.ended[ending.outcome.value] += count
+        assert self.ended == self.expected
+        assert self.buffer.records == self._pending()
+        assert self.counts["records"] == self._pending() + self.ended.total()
+
+    def _open_records(self) -> set[Record]:
+        current = [flight for flight in self.flights if flight.current]
+        flying = {record for flight in current for record in flight.records.values()}
+        return flying | set(self.record_of.values())
+
+    def _pending(self) -> int:
+        return len(self._open_records())
+
+    def _is_shared(self, record: Record) -> bool:
+        return len(record.parts) > 1 or record.invalid
 
     @invariant()
     def the_buffer_is_over_budget_with_hysteresis(self) -> None:
@@ -488,16 +584,14 @@ class Flow(RuleBasedStateMachine):
         self._nothing_is_remembered()
 
     def _the_newest_won(self) -> None:
-        newest: dict[Key, Record] = {}
+        newest: dict[Key, Part] = {}
         for log in self.logs.values():
-            for record in log:
-                if record.target is not None:
-                    key = Key(record.target.segment, record.member)
-                    if key not in newest or record.version >= newest[key].version:
-                        newest[key] = record
-        for key, record in newest.items():
+            for part in parts_of(log):
+                if part.key not in newest or part.version >= newest[part.key].version:
+                    newest[part.key] = part
+        for key, part in newest.items():
             if key not in self.rejected:
-                assert includes(self.launchdarkly[key]) == includes(record.stamp), key
+                assert includes(self.launchdarkly[key]) == includes(part.stamp), key
 
     def _nothing_is_remembered(self) -> None:
         self.now += SETTLE_SECONDS

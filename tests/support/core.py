@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.change import Change, Segment, Target
@@ -12,9 +12,10 @@ from ldsync.sync.limits import Budget, Limits
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from ldsync.sync.buffer import Batch
+    from ldsync.sync.batch import Batch
 
 PLENTY = Budget()
+T = TypeVar("T")
 
 
 def segment(key: str = "vip") -> Segment:
@@ -45,12 +46,12 @@ def settled(chunk: Chunk) -> bool:
     return other is None
 
 
-def finished(coroutine: Coroutine[Any, Any, int]) -> int:
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine that waits for nothing."""
     try:
         coroutine.send(None)
     except StopIteration as end:
-        result: int = end.value
+        result: T = end.value
         return result
     raise AssertionError("it waited for something")
 
@@ -80,12 +81,17 @@ class Intake:
     ) -> list[bool]:
         """Consume one record per member in one chunk; whether each superseded another."""
         chunk = self.chunk(number, len(members), record_ms)
-        found = [
-            self.buffer.add([Change(to, f"user/{member}", stamp(version, sign))], chunk, now) == 1
-            for member in members
-        ]
+        found = []
+        for member in members:
+            self.buffer.add([Change(to, f"user/{member}", stamp(version, sign))], chunk, now)
+            found.append(self.ended() == {"coalesced": 1})
         chunk.release()
         return found
+
+    def ended(self) -> dict[str, int]:
+        """How records ended since this was last asked: numbers by outcome, or reason if any."""
+        ended = self.buffer.take_ended()
+        return {end.reason or end.outcome.value: count for end, count in ended.items()}
 
     def chunk(self, number: int = 0, records: int = 1, record_ms: int = 1_000) -> Chunk:
         """The next chunk of a partition; offsets are never used twice, whatever the partition."""

@@ -154,8 +154,8 @@ class Hand:
     def check(self) -> None:
         """Hold the present moment against what must always be true."""
         buffer, journal = self.parts.buffer, self.parts.journal
-        explained = sum(journal.outcomes.values()) + buffer.changes
-        assert journal.consumed == explained, (journal.consumed, journal.outcomes, buffer.changes)
+        explained = sum(journal.outcomes.values()) + buffer.records
+        assert journal.consumed == explained, (journal.consumed, journal.outcomes, buffer.records)
         assert 0 <= buffer.in_flight <= self.options.max_in_flight
         self.most = max(self.most, buffer.changes)
         if self.worker.state.value != self.states[-1]:

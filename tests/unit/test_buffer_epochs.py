@@ -59,7 +59,9 @@ def test_a_batch_of_an_epoch_that_is_over_only_frees_its_members(
     if delivered:
         intake.buffer.settle(batch, 2.0)
     else:
-        assert intake.buffer.give_back(batch, 2.0, not_before=2.0) == 0
+        intake.ended()
+        intake.buffer.give_back(batch, 2.0, not_before=2.0)
+        assert intake.ended() == {}
     assert (intake.buffer.changes, intake.buffer.in_flight) == (3, 0)
     assert intake.committable() is None
     again = intake.take(2.0)

@@ -2,24 +2,35 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from structlog.testing import capture_logs
 
 from ldsync.engage import verdict
+from ldsync.engage.decoder import Several
 from ldsync.engage.times import Fallback
-from ldsync.sync.buffer import Batch, Trigger
+from ldsync.sync.batch import Batch, Trigger
 from ldsync.sync.change import Segment
 from ldsync.sync.lane import Lane
 from ldsync.sync.ledger import Account, Partition
-from ldsync.sync.outcomes import RecordOutcome
+from ldsync.sync.outcomes import COALESCED, STALE
 from ldsync.sync.page import Page
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 
 VERSION = "2026-11-24T20:00:00.000Z2026-11-24T20:00:11.000Z"
 P0 = Partition("events", 0)
+
+
+class Seen(NamedTuple):
+    """A record, as far as the journal looks at it."""
+
+    offset: int
+    value: bytes | None = b"{"
+    timestamp: int = 0
+
+
 DELAY = "ldsync_delivery_delay_seconds"
 
 
@@ -58,7 +69,7 @@ def batch(
         page.count += count
     changes = {f"user/in{n}": f"{VERSION}+" for n in range(ins)}
     changes |= {f"user/out{n}": f"{VERSION}-" for n in range(outs)}
-    return Batch(of, changes, Trigger.AGE, attempt, Lane(of), (page,), 0)
+    return Batch(of, changes, Trigger.AGE, attempt, Lane(of), (page,), {}, 0)
 
 
 def sample(journal: Journal, name: str, **labels: str) -> float:
@@ -67,10 +78,15 @@ def sample(journal: Journal, name: str, **labels: str) -> float:
     return registry.get_sample_value(name, labels) or 0.0
 
 
-def deliver(journal: Journal, given: Batch, *, stale: int = 0, rejected: int = 0) -> None:
+def deliver(journal: Journal, given: Batch, *, rejected: int = 0) -> None:
     """Note a delivery."""
     refused = list(given.changes)[:rejected]
-    journal.delivered(given, stale=stale, rejected=refused, seconds=0.1)
+    journal.delivered(given, rejected=refused, seconds=0.1)
+
+
+def refuse(journal: Journal, found: verdict.Verdict, *offsets: int) -> None:
+    """Note records that change nothing."""
+    journal.refused([(found, Seen(offset)) for offset in offsets], [], P0)
 
 
 def fail(journal: Journal, given: Batch, *, lasting: bool = False) -> None:
@@ -84,9 +100,10 @@ def row(journal: Journal, key: str = "vip") -> dict[str, Any]:
 
 
 def test_consumed_records_are_counted_by_topic(journal: Journal) -> None:
-    """With those that another change superseded at once."""
-    journal.records("events", 10, 3)
-    journal.records("events", 5, 0)
+    """Apart from what becomes of them."""
+    journal.records("events", 10)
+    journal.records("events", 5)
+    journal.ended({COALESCED: 3, STALE: 0})
     assert journal.consumed == 15
     assert journal.outcomes == {("coalesced", ""): 3}
     assert sample(journal, "ldsync_records_consumed_total", topic="events") == 15
@@ -94,27 +111,19 @@ def test_consumed_records_are_counted_by_topic(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ins", "outs", "stale", "rejected", "outcomes"),
+    ("ins", "outs", "rejected"),
     [
-        pytest.param(2, 3, 0, 0, {("delivered", ""): 5}, id="all accepted"),
-        pytest.param(2, 3, 1, 0, {("delivered", ""): 4, ("skipped", "stale"): 1}, id="one stale"),
-        pytest.param(2, 3, 0, 2, {("delivered", ""): 3}, id="two rejected"),
-        pytest.param(2, 0, 2, 1, {("skipped", "stale"): 1}, id="more stale than accepted"),
-        pytest.param(0, 1, 0, 0, {("delivered", ""): 1}, id="only a leave"),
+        pytest.param(2, 3, 0, id="all accepted"),
+        pytest.param(2, 3, 3, id="three rejected"),
+        pytest.param(0, 1, 0, id="only a leave"),
     ],
 )
-def test_a_delivery_gives_every_record_one_outcome(
-    journal: Journal,
-    ins: int,
-    outs: int,
-    stale: int,
-    rejected: int,
-    outcomes: dict[tuple[str, str], int],
+def test_a_delivery_counts_the_members_that_were_accepted(
+    journal: Journal, ins: int, outs: int, rejected: int
 ) -> None:
-    """P7: rejected ones are counted by `rejected`, so what is here adds up to the rest."""
-    deliver(journal, batch(ins, outs), stale=stale, rejected=rejected)
-    assert journal.outcomes == outcomes
-    assert sum(outcomes.values()) == ins + outs - rejected
+    """Records are another matter: the buffer knows how these ended."""
+    deliver(journal, batch(ins, outs), rejected=rejected)
+    assert journal.outcomes == {}
     refused_ins = min(rejected, ins)  # a batch names those who join first
     included = sample(journal, "ldsync_members_delivered_total", action="include")
     excluded = sample(journal, "ldsync_members_delivered_total", action="exclude")
@@ -164,9 +173,9 @@ def test_invalid_records_are_logged_once_a_minute_by_reason(
     journal: Journal, logs: list[Any]
 ) -> None:
     """Each is counted; the first is named so that it can be looked up."""
-    journal.verdict(verdict.BAD_JSON, 2, P0, 17)
-    journal.verdict(verdict.BAD_JSON, 1, P0, 18)
-    journal.verdict(verdict.NOT_AN_OBJECT, 1, P0, 19)
+    refuse(journal, verdict.BAD_JSON, 17, 18)
+    refuse(journal, verdict.BAD_JSON, 18)
+    refuse(journal, verdict.NOT_AN_OBJECT, 19)
     said = [(line["event"], line["reason"], line["offset"], line["records"]) for line in logs]
     assert said == [
         ("record.invalid", "bad_json", 17, 2),
@@ -175,10 +184,23 @@ def test_invalid_records_are_logged_once_a_minute_by_reason(
     assert journal.outcomes == {("invalid", "bad_json"): 3, ("invalid", "not_an_object"): 1}
 
 
+def test_what_is_invalid_beside_changes_is_logged_and_no_outcome(
+    journal: Journal, logs: list[Any]
+) -> None:
+    """The record ends with its changes (P7); the log still says where to look."""
+    beside = [Several((), each) for each in (None, verdict.NOT_AN_OBJECT, verdict.NO_CONTEXT_KEY)]
+    several = [(found, Seen(offset), 0) for offset, found in enumerate(beside)]
+    journal.refused([(verdict.NOT_AN_OBJECT, Seen(7))], several, P0)
+    assert [(line["reason"], line["offset"], line["records"]) for line in logs] == [
+        ("not_an_object", 1, 2)
+    ]
+    assert journal.outcomes == {("invalid", "not_an_object"): 1}
+
+
 def test_ordinary_traffic_is_counted_and_not_logged(journal: Journal, logs: list[Any]) -> None:
     """A shared topic may be full of it."""
-    journal.verdict(verdict.NOT_ENGAGE, 1000, P0, 1)
-    journal.verdict(verdict.NO_CONTEXT_KEY, 2, P0, 1)
+    refuse(journal, verdict.NOT_ENGAGE, *range(1000))
+    refuse(journal, verdict.NO_CONTEXT_KEY, 1, 2)
     assert logs == []
     assert journal.outcomes == {("ignored", "not_engage"): 1000, ("skipped", "no_context_key"): 2}
 
@@ -207,7 +229,6 @@ def test_rejected_members_are_named_but_only_a_few(journal: Journal, logs: list[
     given = batch(20)
     journal.rejected(given, "bad_request", members)
     deliver(journal, given, rejected=9)
-    assert journal.outcomes == {("rejected", "bad_request"): 9, ("delivered", ""): 11}
     assert sample(journal, "ldsync_rejected_changes_total", reason="bad_request") == 9
     assert logs[0]["members"] == list(members)[:5]
     assert row(journal)["last_error"] == "9 members rejected: not a key"
@@ -263,7 +284,6 @@ def test_no_segment_waits_after_the_end_of_an_epoch(journal: Journal, logs: list
     journal.epoch_ended(7)
     assert journal.waiting == 0
     assert row(journal)["last_error"] == "no luck"
-    assert journal.outcomes == {("abandoned", ""): 7}
     assert [(line["event"], line.get("changes")) for line in logs[1:]] == [("changes.abandoned", 7)]
 
 
@@ -289,8 +309,7 @@ def test_segments_in_trouble_come_first_and_the_list_is_bounded(journal: Journal
 
 def test_records_by_outcome_names_every_outcome(journal: Journal) -> None:
     """Those that have not happened too: the shape of /status does not depend on luck."""
-    journal.ended(RecordOutcome.SKIPPED, 2, "stale")
-    journal.ended(RecordOutcome.DELIVERED, 0)
+    journal.ended({STALE: 2, COALESCED: 0})
     assert journal.records_by_outcome() == {
         "ignored": {},
         "skipped": {"stale": 2},

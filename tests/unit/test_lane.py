@@ -34,7 +34,8 @@ def test_members_that_came_again_wait_until_their_block_ends_and_others_do_not()
     intake.add(vip, "a", "b", "c")
     batch = intake.take(0.0)
     intake.add(vip, "b", now=1.0, version=2, sign="-")
-    assert intake.buffer.give_back(batch, 1.0, not_before=1.0, blocked_until=16.0) == 1
+    intake.buffer.give_back(batch, 1.0, not_before=1.0, blocked_until=16.0)
+    assert intake.ended() == {"coalesced": 1}
     intake.add(vip, "d", now=1.0)
     assert intake.buffer.take(2.5) is None
     assert intake.buffer.next_deadline() == 3.0
@@ -77,7 +78,8 @@ def test_a_page_of_which_some_members_are_held_back_is_taken_in_part() -> None:
     intake.add(vip, "a", "é")
     batch = intake.take(2.0)
     intake.add(vip, "b", "é", "c", "d", now=3.0, version=2, record_ms=3_000)
-    assert intake.buffer.give_back(batch, 4.0, not_before=4.0, blocked_until=16.0) == 1
+    intake.buffer.give_back(batch, 4.0, not_before=4.0, blocked_until=16.0)
+    assert intake.ended() == {"coalesced": 1}
     part = intake.take(4.0)
     assert keys(part) == ["b", "c", "d"]
     assert part.trigger.value == "size"
@@ -133,7 +135,8 @@ def test_changes_that_come_back_go_where_they_were() -> None:
     intake.add(vip, "a", "b")
     batch = intake.take(2.0)
     intake.add(vip, "c", "b", now=2.0, version=2)
-    assert intake.buffer.give_back(batch, 2.0, not_before=5.0) == 1
+    intake.buffer.give_back(batch, 2.0, not_before=5.0)
+    assert intake.ended() == {"coalesced": 1}
     (lane,) = intake.buffer.lanes()
     assert list(lane.changes) == ["user/a", "user/c", "user/b"]
     assert intake.buffer.take(4.9) is None
@@ -198,7 +201,8 @@ def test_what_was_superseded_while_in_flight_is_settled_with_its_survivor() -> N
     part = intake.take(1.0)
     assert keys(part) == ["m"]
     intake.add(vip, "m", now=2.0, version=3, number=1)
-    assert intake.buffer.give_back(part, 2.0, not_before=2.0, blocked_until=30.0) == 1
+    intake.buffer.give_back(part, 2.0, not_before=2.0, blocked_until=30.0)
+    assert intake.ended() == {"coalesced": 1}
     rest = intake.take(15.0)
     assert keys(rest) == ["y", "x"]
     intake.buffer.settle(rest, 15.0)
@@ -215,7 +219,8 @@ def test_what_a_later_page_holds_for_a_batch_that_comes_back_stays_held() -> Non
     intake.add(vip, "a", version=2, number=0)  # held by the page of "b"
     batch = intake.take(0.0)
     intake.add(vip, "a", now=1.0, version=3, number=1)
-    assert intake.buffer.give_back(batch, 1.0, not_before=1.0) == 1
+    intake.buffer.give_back(batch, 1.0, not_before=1.0)
+    assert intake.ended() == {"coalesced": 1}
     following = intake.take(1.0)
     assert keys(following) == ["b"]
     intake.buffer.settle(following, 1.0)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ldsync.engage.decoder import Decoder, Several, in_order
+from ldsync.engage.decoder import Decoder, Several
 from ldsync.engage.mapping import Fields, Mapping, MembershipMode, Priority, WithoutFlag
 from ldsync.engage.paths import parse
 from ldsync.engage.times import Fallback
@@ -301,7 +301,7 @@ def test_a_chunk_is_read_in_order_and_told_apart() -> None:
         ("tombstone", 5),
     ]
     assert [(record.offset, before) for _, record, before in several] == [(1, 1), (4, 2)]
-    assert [change.member for change in in_order(changes, several)] == [
-        f"user/{number}" for number in range(1, 7)
+    assert [[change.member for change in found.changes] for found, _, _ in several] == [
+        ["user/2", "user/3"],
+        ["user/5", "user/6"],
     ]
-    assert in_order(changes, []) == changes

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from ldsync import __version__
-from ldsync.sync.buffer import Trigger
+from ldsync.sync.batch import Trigger
 from ldsync.sync.ledger import Partition
 from ldsync.sync.states import State
 from ldsync.telemetry.instruments import Definition
