@@ -229,14 +229,19 @@ async def test_a_newer_change_of_a_remembered_member_is_a_new_case() -> None:
         assert await here.write(outs(*keys)) == Delivered()
 
 
-async def test_what_was_remembered_is_forgotten_with_the_batch() -> None:
-    """Once rejected, the same change is tried as if it were the first time."""
+@pytest.mark.parametrize("status", [503, 401], ids=["rejected since", "someone has to look"])
+async def test_what_was_remembered_is_forgotten_in_time(status: int) -> None:
+    """Once rejected, or when a person may have changed something, a change is tried anew."""
     async with desk() as here:
-        (number,) = poison(here, "u-1")
-        assert await here.write(ins("u-1", "u-2")) == refused(["u-1"])
-        here.sim.faults.remove(number)
-        assert await here.write(ins("u-1", "u-2")) == Delivered()
-        assert here.included() == {"u-1", "u-2"}
+        (bad,) = poison(here, "u-1")
+        broken = here.sim.faults.add(Fault(route=PATCH, status=status))  # strikes the control
+        assert isinstance(await here.write(ins("u-1")), Retry)
+        here.sim.faults.remove(broken)
+        if status == 503:
+            assert await here.write(ins("u-1")) == refused(["u-1"])
+        here.sim.faults.remove(bad)
+        assert await here.write(ins("u-1")) == Delivered()
+        assert here.included() == {"u-1"}
 
 
 @PATHS
@@ -253,6 +258,17 @@ async def test_where_all_members_were_refused_before_the_control_decides(path: s
         here.sim.faults.remove(broken)
         assert await here.write(ins(*bad)) == refused(bad)
         assert here.writes == before + 2
+
+
+@pytest.mark.parametrize("path", ["standard", "big"])
+async def test_who_is_refused_in_the_first_of_two_requests_is_not_tried_in_the_second(
+    path: str,
+) -> None:
+    """Nobody is left for it, and the first has its control already."""
+    async with desk(path=path, exit_action=ExitAction.EXCLUDE) as here:
+        poison(here, "u-1")
+        assert await here.write(outs("u-1")) == refused(["u-1"])
+        assert here.writes == 2
 
 
 async def test_many_refused_in_a_row_are_no_longer_believed_to_be_at_fault() -> None:

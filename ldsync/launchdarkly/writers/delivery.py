@@ -142,8 +142,10 @@ class Delivery:
             elif self._accepts(answer, request):
                 search.evident = self._accepted = True
                 self._suspects.alone = 0
-        if not self._ended and not search.evident and self._refused:
-            await self._seek_evidence(search, phase)
+        if self._ended or search.evident or not self._refused:
+            return
+        if search.last is not None or phase == 0:
+            await self._seek_evidence(search)
 
     async def _narrow(
         self, search: "_Search", group: Sequence[Change], request: Request, refusal: Reply
@@ -173,14 +175,14 @@ class Delivery:
             "attempt, and nothing is dropped meanwhile",
         )
 
-    async def _seek_evidence(self, search: "_Search", phase: int = 0) -> None:
+    async def _seek_evidence(self, search: "_Search") -> None:
         """Find out whether it is the members that are refused, or the request as such.
 
         No member was accepted that could show it.
         """
         if search.last is None:  # all members of the batch were refused in an earlier attempt
             first = next(change for change in self._changes if change[0] in self._refused)
-            request, refusal = self._course.build([first])[phase], None
+            request, refusal = self._course.build([first])[0], None
         else:
             request, refusal = search.last
         control = self._course.control(request)
