@@ -41,7 +41,7 @@ format: $(DEV_READY) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(DEV_READY) ## measure speed on a real broker (needs Java 17 and Maven)
+bench: $(DEV_READY) ## measure speed on a real broker (Java 17 and Maven), or ARGS=decode without
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: $(DEV_READY) ## pin all requirements again (ARGS=--upgrade for the newest)

@@ -15,6 +15,7 @@ from ldsync.engage.mapping import (
     Priority,
     WithoutFlag,
 )
+from ldsync.engage.segments import OnCollision
 
 if TYPE_CHECKING:
     from ldsync.config import MappingSettings, Settings
@@ -29,6 +30,8 @@ def decoder_of(settings: Settings) -> Decoder:
     return Decoder(
         *mappings_of(settings),
         membership_mode=MembershipMode(settings.membership_mode),
+        on_collision=OnCollision(settings.naming.on_collision),
+        most_bytes=settings.kafka.max_record_bytes,
         one_kind_per_segment=settings.launchdarkly.write_path != "standard",
     )
 

@@ -107,6 +107,7 @@ class Report:
                 "gate_reason": parts.pacing.reason if gate else "",
             },
             "segments": journal.segments(loads),
+            "collisions": journal.collisions.rows(),
         }
 
     def _partitions(self) -> list[dict[str, Any]]:

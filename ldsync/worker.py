@@ -166,6 +166,7 @@ class Worker:
         self._journal.refused(refused, several, account.partition)
         self._journal.ended(self._buffer.take_ended())
         self._journal.fallbacks(self._decoder.fallbacks)
+        self._journal.collisions.take(self._decoder.collisions)
         deadline = self._buffer.next_deadline()
         if deadline is not None and deadline < self._wakes_at:
             self._wake.set()

@@ -89,6 +89,10 @@ class KafkaSettings(Section):
     max_partition_fetch_bytes: Bytes = Field(
         default=1_048_576, description="Of these, at most so much of one partition."
     )
+    max_record_bytes: Bytes = Field(
+        default=2_097_152,
+        description="Records with a larger value are invalid (too_large), without being parsed.",
+    )
     commit_interval_seconds: Seconds = Field(
         default=5.0, description="How often the offsets of settled records are committed."
     )
@@ -235,6 +239,10 @@ class NamingSettings(Section):
 
     segment_key: Annotated[str, AfterValidator(values.segment_key_template)] = Field(
         default="{audience_key}", description="Template over {audience_key} and {audience_id}."
+    )
+    on_collision: Literal["share", "refuse"] = Field(
+        default="share",
+        description="Two audiences with one segment key: share the segment, or refuse the second.",
     )
 
 

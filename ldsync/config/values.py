@@ -139,10 +139,20 @@ def tags(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def segment_key_template(value: str) -> str:
-    """A template over the audience's key and id that differs between audiences."""
+    """A template over the audience's key and id that differs between audiences.
+
+    What stands around them may be what LaunchDarkly allows in keys: anything else would have to be
+    replaced in the key of every segment, each of which would get a digest for it.
+    """
     if not _fields_of(value, TEMPLATE_FIELDS):
         raise ValueError(
             "must contain {audience_key} or {audience_id}: all audiences would go to one segment"
+        )
+    around = value.format(**dict.fromkeys(TEMPLATE_FIELDS, "a"))
+    if not _LAUNCHDARKLY_KEY.fullmatch(around):
+        raise ValueError(
+            "may have letters, digits and . _ - around its fields, and a letter or digit first: "
+            "LaunchDarkly allows no other keys"
         )
     return value
 

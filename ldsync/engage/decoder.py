@@ -10,6 +10,7 @@ import orjson
 from ldsync.engage import events, verdict
 from ldsync.engage.mapping import Mapping, MembershipMode
 from ldsync.engage.rules import Rules
+from ldsync.engage.segments import OnCollision
 from ldsync.engage.times import Versions
 from ldsync.engage.verdict import Verdict
 from ldsync.sync.change import IN, OUT, Change
@@ -18,8 +19,11 @@ from ldsync.sync.outcomes import RecordOutcome
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ldsync.engage.rules import Keyed, Plan
+    from ldsync.engage.plan import Keyed
     from ldsync.engage.trigger.compiling import Test
+
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""Of a value that is read, by default: some milliseconds of work. A broker's default is half."""
 
 _MOST_TARGETS: Final = 100_000
 
@@ -66,23 +70,33 @@ class Decoder:
     Segments and targets are made once and looked up by audience afterwards: the rest of the program
     compares them by identity. At most 100,000 targets are kept; beyond that they are made anew,
     while a segment that anything still refers to stays the one object of its key.
+
+    `fallbacks` counts events by why they needed another time, and `collisions` are the audiences
+    newly found that ask for a segment key like another's; who tells of them empties both.
     """
 
     def __init__(
         self,
         *mappings: Mapping,
         membership_mode: MembershipMode = MembershipMode.STRICT,
+        on_collision: OnCollision = OnCollision.SHARE,
+        most_bytes: int = MOST_BYTES,
         one_kind_per_segment: bool = False,
     ) -> None:
         """Decode under `mappings`; those that are not enabled count as not there.
 
+        Values of more than `most_bytes` are not parsed: one must not hold up everything else.
         `one_kind_per_segment` if segments have members of one context kind only: the first one that
         is seen then, or what is known of the segment (`Segment.context_kind`).
         """
-        rules = Rules(mappings, membership_mode, _MOST_TARGETS, one_kind=one_kind_per_segment)
+        rules = Rules(
+            mappings, membership_mode, on_collision, _MOST_TARGETS, one_kind=one_kind_per_segment
+        )
+        self.collisions = rules.collisions
+        self._most_bytes = most_bytes
         self._plans = rules.plans
         self._others = rules.others
-        self._usual = {type_: rule.targets for type_, rule in rules.usual().items()}
+        self._usual = rules.usual()
         self._ordinary = rules.ordinary()
         versions = Versions()
         self._version_of = versions.version
@@ -103,9 +117,9 @@ class Decoder:
         several: list[tuple[Several, Record, int]] = []
         for record in records:
             found = read(record.value, record.timestamp)
-            if isinstance(found, Change):
+            if type(found) is Change:  # dearer by `isinstance`, of what is something else
                 changes.append(found)
-            elif isinstance(found, Verdict):
+            elif type(found) is Verdict:
                 refused.append((found, record))
             else:
                 several.append((found, record, len(changes)))
@@ -118,6 +132,8 @@ class Decoder:
         """
         if value is None:
             return verdict.TOMBSTONE
+        if len(value) > self._most_bytes:
+            return verdict.TOO_LARGE
         try:
             document = orjson.loads(value)
         except ValueError:
@@ -140,7 +156,14 @@ class Decoder:
         kind = document["type"]
         if not personas:
             return self._ordinary.get(kind) if personas is None else None
-        target = self._usual[kind][personas["computation_id"]]
+        targets, choose = self._usual[kind]
+        if choose is not None:
+            _, chosen, tests = choose(document)
+            if chosen is None or (tests and not _passes(tests, document)):
+                known = personas["computation_class"] in events.AUDIENCE_CLASSES
+                return verdict.NOT_WANTED if known else None
+            targets = chosen
+        target = targets[personas["computation_id"]]
         audience_key = target.audience_key
         entered = document["properties" if kind == "track" else "traits"][audience_key]
         key = document["userId"]
@@ -188,9 +211,10 @@ class Decoder:
     def _interpret(self, document: events.Document, value: bytes, record_ms: int) -> Found:
         """Follow the rules of docs/events.md, in their order, for every mapping."""
         kind = document.get("type")
-        plan: Plan = self._others
+        chooser = self._others
         if isinstance(kind, str):
-            plan = self._plans.get(kind, plan)
+            chooser = self._plans.get(kind, chooser)
+        plan = chooser.choose(document).plan
         if not plan:
             return verdict.TYPE_NOT_AUDIENCE
         changes: list[Change] = []

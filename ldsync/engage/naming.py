@@ -11,6 +11,7 @@ _DIGESTED = re.compile(r"-[0-9a-f]{12}\Z")
 _CONTEXT_KIND = re.compile(r"[a-zA-Z0-9_.-]+")
 _RESERVED_KINDS = frozenset({"kind", "multi"})
 _LONGEST_KEY = 128
+_LONGEST_NAME = 256
 _DIGEST = 12
 
 
@@ -49,13 +50,15 @@ def rendered_name(template: str, *, audience_key: str, audience_id: str) -> str:
     """Render the name of the segment of an audience.
 
     `template` is a format string over `{audience_name}`, which is what `segment_name` makes of the
-    key, `{audience_key}` and `{audience_id}`.
+    key, `{audience_key}` and `{audience_id}`. LaunchDarkly states no limit for names; one of more
+    than 256 characters, which nobody could read in a list, is cut and ends in `…`.
     """
-    return template.format(
+    name = template.format(
         audience_name=segment_name(audience_key),
         audience_key=audience_key,
         audience_id=audience_id,
     )
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def is_context_kind(text: str) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakValueDictionary
 
-from ldsync.engage import naming, verdict
+from ldsync.engage import verdict
 from ldsync.engage.mapping import (
     DEFAULT_FIELDS,
     Mapping,
@@ -15,17 +13,20 @@ from ldsync.engage.mapping import (
     WithoutFlag,
 )
 from ldsync.engage.paths import Path
+from ldsync.engage.plan import UNUSUAL, Candidate, Choice, Chooser
 from ldsync.engage.reference import ReferenceReader
+from ldsync.engage.segments import Segments
 from ldsync.engage.strict import StrictReader
 from ldsync.engage.verdict import Verdict
-from ldsync.sync.change import IN, OUT, Segment, Target
+from ldsync.sync.change import IN, OUT, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from ldsync.engage.events import Document
     from ldsync.engage.reading import Audience, Reader, TextReader
-    from ldsync.engage.trigger.compiling import Test
+    from ldsync.engage.segments import OnCollision
+    from ldsync.engage.trigger import Trigger
 
 _CALLS = ("identify", "track", "page", "screen", "group", "alias", "delete")
 _JOURNEY_STEP = "journey_step"
@@ -59,12 +60,12 @@ class Rule:
         self,
         mapping: Mapping,
         reader: Reader,
-        segments: WeakValueDictionary[str, Segment],
+        segments: Segments,
         most: int,
         *,
-        one_kind: bool,
+        one_kind: bool = False,
     ) -> None:
-        """Make `mapping` ready; `segments` are those of all rules, by key."""
+        """Make `mapping` ready; `segments` are those of all rules."""
         kind = mapping.context_kind
         self.mapping = mapping
         self.kind = kind if isinstance(kind, str) else ""
@@ -107,7 +108,9 @@ class Rule:
         target = self.targets.get(place)
         if target is not None and target.audience_key == audience.key:
             return target
-        segment = self._segment(audience)
+        segment = self._segments.of(audience, self.mapping)
+        if isinstance(segment, Verdict):
+            return segment
         if self._one_kind:
             if segment.context_kind not in ("", kind):
                 return verdict.CONTEXT_KIND_CONFLICT
@@ -123,71 +126,49 @@ class Rule:
         self.targets[place] = target
         return target
 
-    def _segment(self, audience: Audience) -> Segment:
-        names = {"audience_key": audience.key, "audience_id": audience.id}
-        key = naming.segment_key(self.mapping.segment_key, **names)
-        segment = self._segments.get(key)
-        if segment is None:
-            segment = Segment(
-                key=key,
-                name=naming.rendered_name(self.mapping.segment_name, **names),
-                audience_id=audience.id,
-                audience_key=audience.key,
-            )
-            self._segments[key] = segment
-        return segment
 
-
-class Wanted(NamedTuple):
-    """A rule, and the tests one of which an event has to pass; none if its type is enough."""
-
-    rule: Rule
-    tests: tuple[Test, ...]
-
-
-class Keyed(NamedTuple):
-    """Rules that take the same context key."""
-
-    read_key: TextReader
-    wanted: tuple[Wanted, ...]
-
-
-class Group(NamedTuple):
-    """Rules that read the same fields."""
-
-    reader: Reader
-    keyed: tuple[Keyed, ...]
-
-
-Plan = tuple[Group, ...]
-"""All that is to be asked of an event of one type."""
-
-
-@dataclass(slots=True)
-class _Ready:
-    """A rule, what it reads with, and the mappings that share it."""
+class _Ready(NamedTuple):
+    """A rule, what it reads with, and the triggers of the mappings that share it."""
 
     rule: Rule
     reader: Reader
     read_key: TextReader
-    mappings: list[Mapping]
+    triggers: list[Trigger]
+
+
+class Usual(NamedTuple):
+    """Where to find the targets of the rule that alone decides on events that look as usual.
+
+    `targets` are those of one rule, or `choose` finds them for each event.
+    """
+
+    targets: dict[Any, Target]
+    choose: Callable[[Document], Choice] | None
 
 
 class Rules:
     """The enabled mappings by type of call.
 
     Mappings that differ only in name and trigger share a rule: what two of them would do to an
-    event is the same, and is done once.
+    event is the same, and is done once. `plans` chooses for the types that triggers name, `others`
+    for all other types. `collisions` are those newly found among segment keys (Segments).
     """
 
     def __init__(
-        self, mappings: Iterable[Mapping], mode: MembershipMode, most: int, *, one_kind: bool
+        self,
+        mappings: Iterable[Mapping],
+        mode: MembershipMode,
+        on_collision: OnCollision,
+        most: int,
+        *,
+        one_kind: bool = False,
     ) -> None:
         """Arrange `mappings`; their rules keep at most `most` targets together."""
         enabled = [mapping for mapping in mappings if mapping.enabled]
         self._mode = mode
         self._ready: dict[Hashable, _Ready] = {}
-        segments: WeakValueDictionary[str, Segment] = WeakValueDictionary()
+        segments = Segments(on_collision, most)
+        self.collisions = segments.found
         readers: dict[Hashable, Reader] = {}
         key_readers: dict[Hashable, TextReader] = {}
         for mapping in enabled:
@@ -203,40 +184,39 @@ class Rules:
                 share = max(1, most // len(enabled))
                 rule = Rule(mapping, reader, segments, share, one_kind=one_kind)
                 self._ready[same] = _Ready(rule, reader, key_readers[key], [])
-            self._ready[same].mappings.append(mapping)
+            self._ready[same].triggers.append(mapping.trigger)
         types = {type_ for mapping in enabled for type_ in mapping.trigger.types or ()}
-        self.plans: dict[str, Plan] = {type_: self._plan(type_) for type_ in types}
-        self.others: Plan = self._plan(None)
+        self.plans = {type_: self._chooser(type_) for type_ in types}
+        self.others = self._chooser(None)
 
-    def usual(self) -> dict[str, Rule]:
-        """Return, by type, the rule that alone decides on events which look as they usually do.
+    def usual(self) -> dict[str, Usual]:
+        """Return, by type, how to find the rule that alone decides on events of the usual looks.
 
-        Those are all events of a type of which one rule in strict mode wants all, with all fields
-        at their usual places, a constant context kind and, if there is one, the user id as key.
+        Such a rule is the only one that wants an event, in strict mode, with all fields at their
+        usual places, a constant context kind and, if there is one, the user id as key.
         """
         found = {}
-        for type_, plan in self.plans.items():
-            wanted = [each for group in plan for keyed in group.keyed for each in keyed.wanted]
-            if len(wanted) == 1 and not wanted[0].tests and self._is_usual(wanted[0].rule):
-                found[type_] = wanted[0].rule
+        for type_, chooser in self._by_type().items():
+            if chooser.classes == {DEFAULT_FIELDS.computation_class}:
+                _, targets, tests = chooser.choose({})
+                if chooser.selects or tests:
+                    found[type_] = Usual(UNUSUAL, chooser.choose)
+                elif targets is not None and targets is not UNUSUAL:
+                    found[type_] = Usual(targets, None)
         return found
 
     def ordinary(self) -> dict[str, Verdict]:
         """Return, by type, the verdict on calls that have a context and no `personas` in it."""
         found = {}
-        for type_ in _CALLS:
-            plan = self.plans.get(type_, self.others)
-            classes = {
-                each.rule.mapping.fields.computation_class
-                for group in plan
-                for keyed in group.keyed
-                for each in keyed.wanted
-            }
-            if not plan:
+        for type_, chooser in self._by_type().items():
+            if not chooser.classes:
                 found[type_] = verdict.TYPE_NOT_AUDIENCE
-            elif classes == {DEFAULT_FIELDS.computation_class}:
+            elif chooser.classes == {DEFAULT_FIELDS.computation_class}:
                 found[type_] = verdict.NOT_ENGAGE
         return found
+
+    def _by_type(self) -> dict[str, Chooser]:
+        return dict.fromkeys(_CALLS, self.others) | self.plans
 
     def _is_usual(self, rule: Rule) -> bool:
         mapping = rule.mapping
@@ -259,28 +239,16 @@ class Rules:
             return StrictReader(mapping.fields)
         return ReferenceReader(mapping.fields, batched=mapping.batch_events)
 
-    def _plan(self, type_: str | None) -> Plan:
-        """Return what is to be asked of events of a type; None for all that no trigger names."""
-        groups: dict[int, tuple[Reader, dict[int, tuple[TextReader, list[Wanted]]]]] = {}
-        for ready in self._ready.values():
-            triggers = [
-                mapping.trigger
-                for mapping in ready.mappings
-                if mapping.trigger.types is None or type_ in mapping.trigger.types
-            ]
-            if not triggers:
-                continue
-            decided = any(trigger.decided_by_type for trigger in triggers)
-            tests = () if decided else tuple(trigger.matches for trigger in triggers)
-            _, keyed = groups.setdefault(id(ready.reader), (ready.reader, {}))
-            _, wanted = keyed.setdefault(id(ready.read_key), (ready.read_key, []))
-            wanted.append(Wanted(ready.rule, tests))
-        return tuple(
-            Group(
-                reader, tuple(Keyed(read_key, tuple(wanted)) for read_key, wanted in keyed.values())
+    def _chooser(self, type_: str | None) -> Chooser:
+        """Return what chooses for events of a type; None for all that no trigger names."""
+        candidates = []
+        for rule, reader, read_key, triggers in self._ready.values():
+            possible = tuple(
+                trigger for trigger in triggers if trigger.types is None or type_ in trigger.types
             )
-            for reader, keyed in groups.values()
-        )
+            if possible:
+                candidates.append(Candidate(reader, read_key, rule, possible))
+        return Chooser(candidates, self._is_usual)
 
 
 def _without_name_and_trigger(mapping: Mapping) -> Hashable:

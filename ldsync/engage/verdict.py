@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 from ldsync.sync.outcomes import Ending, RecordOutcome, is_worse
 
 
+@final
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
     """Why a record changes nothing: its outcome (P7) and the reason that is counted for it.
@@ -32,7 +34,9 @@ STEP_WITHOUT_FLAG = Verdict(RecordOutcome.IGNORED, "step_without_flag")
 EMPTY_BATCH = Verdict(RecordOutcome.IGNORED, "empty_batch")
 
 NO_CONTEXT_KEY = Verdict(RecordOutcome.SKIPPED, "no_context_key")
+SEGMENT_KEY_COLLISION = Verdict(RecordOutcome.SKIPPED, "segment_key_collision")
 
+TOO_LARGE = Verdict(RecordOutcome.INVALID, "too_large")
 BAD_JSON = Verdict(RecordOutcome.INVALID, "bad_json")
 NOT_AN_OBJECT = Verdict(RecordOutcome.INVALID, "not_an_object")
 BAD_AUDIENCE_ID = Verdict(RecordOutcome.INVALID, "bad_audience_id")
@@ -52,6 +56,8 @@ VERDICTS = (
     STEP_WITHOUT_FLAG,
     EMPTY_BATCH,
     NO_CONTEXT_KEY,
+    SEGMENT_KEY_COLLISION,
+    TOO_LARGE,
     BAD_JSON,
     NOT_AN_OBJECT,
     BAD_AUDIENCE_ID,

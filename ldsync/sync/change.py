@@ -8,7 +8,7 @@ operations.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 IN = "+"
 OUT = "-"
@@ -72,6 +72,7 @@ class Target:
         return f"Target({self.segment.key!r}, {self.context_kind!r})"
 
 
+@final
 class Change(NamedTuple):
     """One member in or out of one segment.
 

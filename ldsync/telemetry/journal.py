@@ -13,6 +13,7 @@ import structlog
 from ldsync.engage.times import to_epoch_seconds
 from ldsync.sync.change import IN, includes
 from ldsync.sync.outcomes import RecordOutcome
+from ldsync.telemetry.collisions import Collisions
 from ldsync.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class Journal:
     """Counts, logs and remembers outcomes, each in one place.
 
     `outcomes` holds the number of records by (outcome, reason) and `consumed` those that were read:
-    with what the buffer holds they account for every record (P7). Of members the log names only a
-    few that LaunchDarkly rejected, because nobody could find them otherwise.
+    with what the buffer holds they account for every record (P7). `collisions` tells of audiences
+    that ask for the same segment. Of members the log names only a few that LaunchDarkly rejected,
+    because nobody could find them otherwise.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -66,6 +68,7 @@ class Journal:
         self._throttle = Throttle()
         self._retries = Throttle(_RETRY_INTERVAL_SECONDS)
         self._fortunes: dict[str, _Fortune] = {}
+        self.collisions = Collisions(metrics)
         self.consumed = 0
         self.outcomes: Counter[tuple[str, str]] = Counter()
 

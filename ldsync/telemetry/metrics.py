@@ -122,6 +122,13 @@ class Metrics:
             "unreadable or in the future.",
             expected=("missing_timestamp", "bad_timestamp", "no_event_time", "future_timestamp"),
         )
+        self.segment_key_collisions: Family[str, Counter] = make.counters(
+            "ldsync_segment_key_collisions_total",
+            ("likeness",),
+            "Audiences found whose segment key another audience has (same), or one that differs "
+            "only in case (case); /status names them.",
+            expected=("same", "case"),
+        )
         partition = ("topic", "partition")
         self.lag: Family[tuple[str, int], Gauge] = make.gauges(
             "ldsync_consumer_lag_records",

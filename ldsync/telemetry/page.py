@@ -43,7 +43,7 @@ def render(status: Mapping[str, Any], now: float) -> str:
     Args:
         status: The keys that are shown are `state`, `version`, `uptime_seconds`,
             `consumed_records`, `pending_records`, `records` (outcome to reason to count), `buffer`,
-            `launchdarkly`, `partitions` and `segments` (those in trouble first).
+            `launchdarkly`, `partitions`, `segments` (those in trouble first) and `collisions`.
         now: Seconds since 1970, for what is shown as an age.
     """
     parts = [
@@ -52,6 +52,7 @@ def render(status: Mapping[str, Any], now: float) -> str:
         _section("LaunchDarkly", _facts(status.get("launchdarkly", {}))),
         _section("Records", _records(status.get("records", {}))),
         _section("Segments", _segments(status.get("segments", ()), now)),
+        _section("Segment keys that are alike", _collisions(status.get("collisions", ()))),
         _section("Partitions", _partitions(status.get("partitions", ()))),
     ]
     refresh = '<meta http-equiv="refresh" content="5">'
@@ -122,6 +123,21 @@ def _segments(segments: Iterable[Mapping[str, Any]], now: float) -> str:
     ]
     heads = ("Segment", "Audience", "Last success", "Pending", "In flight", "Trouble")
     return _table(heads, rows, marked=lambda row: bool(shown[row].get("last_error")))
+
+
+def _collisions(collisions: Iterable[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            each.get("segment"),
+            each.get("audience_id"),
+            each.get("first_segment"),
+            each.get("first_audience_id"),
+            each.get("refused"),
+        )
+        for each in collisions
+    ]
+    heads = ("Segment", "Audience", "First segment", "First audience", "Refused")
+    return _table(heads, rows)
 
 
 def _trouble(segment: Mapping[str, Any]) -> str | None:

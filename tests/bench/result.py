@@ -55,8 +55,11 @@ def ratios(rounds: Sequence[Sequence[Result]]) -> dict[str, list[float]]:
     return found
 
 
-def show(rounds: Sequence[Sequence[Result]], console: Console) -> None:
-    """Print every run, and for each subject the smallest and the median ratio."""
+def show(rounds: Sequence[Sequence[Result]], console: Console, goal: float) -> None:
+    """Print every run, and for each subject the smallest and the median ratio.
+
+    `goal` is the least ratio that the last subject of each round should reach.
+    """
     table = Table(
         title="CPU from the first record on; the start of the process is a column of its own"
     )
@@ -89,7 +92,8 @@ def show(rounds: Sequence[Sequence[Result]], console: Console) -> None:
         table.add_section()
     console.print(table)
     for subject, values in by_subject.items():
+        wanted = f"; the goal is {goal:.2f} or more" if subject == rounds[0][-1].subject else ""
         console.print(
             f"{subject}: ratio to the parse limit in events per CPU second: "
-            f"minimum {min(values):.2f}, median {statistics.median(values):.2f}"
+            f"minimum {min(values):.2f}, median {statistics.median(values):.2f}{wanted}"
         )

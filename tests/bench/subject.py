@@ -51,7 +51,7 @@ async def run(admin: KafkaAdmin, topic: str, server: Sink, directory: Path, prof
 
     CPU is counted from just before the first record is consumed until the group's offsets are the
     ends of the log; wall time until the last write was answered (the commit interval would add up
-    to its length). A profile, if asked for, makes the run slower.
+    to its length), or until then if there was none. A profile, if asked for, makes the run slower.
     """
     group = f"bench-{uuid.uuid4().hex}"
     process = LdsyncProcess(
@@ -78,6 +78,7 @@ async def run(admin: KafkaAdmin, topic: str, server: Sink, directory: Path, prof
         before, began = await _first_record(process)
         async with _profiled(process.pid, profile):
             after = await _caught_up(process, admin, group, topic)
+            caught_up = time.monotonic()
         counts = await asyncio.to_thread(server.counts)
         consumed = await process.metric("ldsync_records_consumed_total")
         process.signal(signal.SIGTERM)
@@ -88,7 +89,7 @@ async def run(admin: KafkaAdmin, topic: str, server: Sink, directory: Path, prof
     return Result(
         "ldsync run",
         events=int(consumed),
-        seconds=counts["last_patch"] - began,
+        seconds=(counts["last_patch"] or caught_up) - began,
         cpu_seconds=after.cpu_seconds - before.cpu_seconds,
         start_cpu_seconds=before.cpu_seconds,
         peak_bytes=after.peak_bytes,

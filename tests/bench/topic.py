@@ -1,4 +1,4 @@
-"""The load: Engage events of realistic size, written once per run of the bench."""
+"""The load: Engage events and ordinary calls of realistic size, made once per run of the bench."""
 
 import random
 from collections.abc import Iterator
@@ -18,6 +18,33 @@ _HEAD = (
 _IDENTIFY = _HEAD + '"traits":{"email":"%s@example.com","%s":%s}}'
 _TRACK = _HEAD + '"properties":{"email":"%s@example.com","audience_key":"%s","%s":%s}}'
 
+AUDIENCE_KEY = "frequent_buyers_%04d"
+"""What audiences are called, by number."""
+
+# What a website sends without end, as Segment documents it: some 700 bytes.
+_ORDINARY = (
+    '{"type":"%s","event":"Product Viewed","name":"Home","messageId":"ajs-next-%013d-%s",'
+    '"userId":"%s","anonymousId":"507f191e-810c-4972-9de8-60ea%s","channel":"browser",'
+    '"timestamp":"%sZ","originalTimestamp":"%sZ","sentAt":"%sZ","receivedAt":"%sZ",'
+    '"context":{"ip":"203.0.113.7","locale":"en-GB","library":{"name":"analytics.js",'
+    '"version":"next-1.70.0"},"page":{"path":"/products/17","referrer":"https://www.example.com/",'
+    '"title":"A product","url":"https://www.example.com/products/17"},'
+    '"userAgent":"Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"},'
+    '"integrations":{},"properties":{"product_id":"p_17","price":39.95,"currency":"USD"},'
+    '"traits":{"plan":"premium","first_time_shopper":true}}'
+)
+
+
+def ordinary_calls(count: int) -> Iterator[tuple[bytes, bytes]]:
+    """(key, value) of calls that are not from Engage: half identify and track, half page."""
+    for number in range(count):
+        kind = ("identify", "page", "track", "page")[number % 4]
+        user = f"user_{number % 200_000:06d}"
+        minute, second, millisecond = number // 60_000 % 60, number // 1000 % 60, number % 1000
+        stamp = f"2026-03-04T10:{minute:02d}:{second:02d}.{millisecond:03d}"
+        value = _ORDINARY % (kind, number, user, user, user, *([stamp] * 4))
+        yield user.encode(), value.encode()
+
 
 def events(count: int, *, audiences: int, members: int) -> Iterator[tuple[bytes, bytes]]:
     """(key, value) of each event: half identify, half track, of random members, 1 ms apart."""
@@ -30,7 +57,7 @@ def events(count: int, *, audiences: int, members: int) -> Iterator[tuple[bytes,
             number = second * 1000 + millisecond
             user = f"user_{rng.randrange(members):06d}"
             audience = rng.randrange(audiences)
-            key = f"frequent_buyers_{audience:04d}"
+            key = AUDIENCE_KEY % audience
             entered = "true" if rng.random() < 0.5 else "false"
             stamp = f"{moment}{millisecond:03d}"
             times = (f"{stamp}Z", stamp, f"{received}{millisecond:03d}Z")

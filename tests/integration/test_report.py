@@ -119,6 +119,31 @@ async def test_a_loop_that_does_not_turn_makes_it_sick(rig: Rig, loop: str, limi
     assert not hand.report.health().alive
 
 
+async def test_two_audiences_with_one_segment_key_are_told(rig: Rig) -> None:
+    """From the first event on, in the status, on the page and in the metric."""
+    hand = rig.work()
+    event = json.loads(rig.event("a", True, "vip"))
+    event["context"]["personas"]["computation_id"] = "aud_made_again"
+    await rig.enter("a")
+    await rig.write(json.dumps(event).encode())
+    await rig.until_settled()
+
+    status = hand.report.status()
+
+    assert status["collisions"] == [
+        {
+            "segment": "vip",
+            "audience_id": "aud_made_again",
+            "first_segment": "vip",
+            "first_audience_id": "aud_vip",
+            "likeness": "same",
+            "refused": False,
+        }
+    ]
+    assert "aud_made_again" in page.render(status, time.time())
+    assert hand.metric("ldsync_segment_key_collisions_total", likeness="same") == 1
+
+
 async def test_the_status_says_what_an_operator_may_want_to_know(rig: Rig) -> None:
     """As JSON, and as the page that is made of it."""
     hand = rig.work()

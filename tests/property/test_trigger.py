@@ -16,6 +16,7 @@ from ldsync.engage.trigger import (
     TriggerError,
     parse,
 )
+from tests.support.trigger_trees import expressions
 
 TOP = ("type", "event", "name", "userId")
 CONTAINERS = ("properties", "traits", "context")
@@ -48,28 +49,6 @@ def conditions(
         st.builds(Condition, deep, st.sampled_from(NUMBERS), amounts),
         st.builds(Condition, fields, st.sampled_from(ALONE)),
         st.builds(Condition, deep | st.just(Field("userId")), st.sampled_from(TRUTHS)),
-    )
-
-
-def group(parts: list[Expression], *, every: bool) -> Expression:
-    """Join parts, flat, as the parser does."""
-    kind = AllOf if every else AnyOf
-    flat: list[Any] = []
-    for part in parts:
-        flat.extend(part.parts if isinstance(part, kind) else (part,))
-    return kind(tuple(flat))
-
-
-def expressions(leaves: st.SearchStrategy[Condition]) -> st.SearchStrategy[Expression]:
-    """Conditions joined, several levels deep."""
-    return st.recursive(
-        leaves,
-        lambda inner: st.builds(
-            lambda parts, every: group(parts, every=every),
-            st.lists(inner, min_size=2, max_size=4),
-            st.booleans(),
-        ),
-        max_leaves=12,
     )
 
 

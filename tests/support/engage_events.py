@@ -47,7 +47,7 @@ def track(flag: Any = True, **fields: Any) -> dict[str, Any]:
 def about(**names: Any) -> dict[str, Any]:
     """An identify call with fields of `context.personas` replaced."""
     event = identify()
-    event["context"]["personas"] = _present(event["context"]["personas"] | names)
+    event["context"]["personas"] = present(event["context"]["personas"] | names)
     return event
 
 
@@ -83,6 +83,17 @@ def gist(found: Found) -> str:
     return f"{found.outcome}: {found.reason}"
 
 
+def facts(found: Found) -> Any:
+    """What reading a record says, in values that compare between decoders."""
+    if isinstance(found, Several):
+        return [*map(facts, found.changes), found.worst]
+    if not isinstance(found, Change):
+        return found
+    target = found.target
+    names = (target.segment.key, target.segment.name, target.audience_key)
+    return (*names, target.batch_events, target.context_kind, found.member, found.stamp)
+
+
 def _event(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
     event: dict[str, Any] = {
         "type": kind,
@@ -98,12 +109,13 @@ def _event(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
             }
         },
     }
-    return _present(event | fields)
+    return present(event | fields)
 
 
 def _flags(flag: Any) -> dict[str, Any]:
-    return _present({"email": "ann@example.com", AUDIENCE_KEY: flag})
+    return present({"email": "ann@example.com", AUDIENCE_KEY: flag})
 
 
-def _present(fields: dict[str, Any]) -> dict[str, Any]:
+def present(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that are not ABSENT."""
     return {name: value for name, value in fields.items() if value is not ABSENT}

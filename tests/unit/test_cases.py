@@ -36,12 +36,20 @@ def test_cases_do_not_influence_each_other() -> None:
         assert _result(name, decoder) == EXPECTED[name]
 
 
-@pytest.mark.parametrize("name", EVENTS)
-def test_segments_way_sends_what_segment_sends(name: str) -> None:
-    """Recorded from its own code: the same members, but for those without a key."""
-    (case,) = [case for case in REFERENCE.values() if case["id"] == name]
+def test_every_case_was_recorded() -> None:
+    """Under the same names, each with one member at most."""
+    assert list(EVENTS) == list(REFERENCE)
+    assert {len(case["members"]) for case in REFERENCE.values()} == {0, 1}
 
-    found = Decoder(Mapping(), membership_mode=MembershipMode.SEGMENT).read(
+
+@pytest.mark.parametrize("batched", [True, False], ids=["batch", "single"])
+@pytest.mark.parametrize("name", EVENTS)
+def test_segments_way_sends_what_segment_sends(name: str, batched: bool) -> None:
+    """Recorded from its own code: the same members, but for those without a key."""
+    case = REFERENCE[name]
+    mapping = Mapping(batch_events=batched)
+
+    found = Decoder(mapping, membership_mode=MembershipMode.SEGMENT).read(
         encode(EVENTS[name]), RECORD_MS
     )
 

@@ -6,6 +6,7 @@ import pytest
 
 from ldsync.config import FromPath, MappingSettings, Settings, load
 from ldsync.engage import paths
+from ldsync.engage.decoder import MOST_BYTES
 from ldsync.engage.mapping import (
     EmailNormalization,
     Fields,
@@ -17,7 +18,7 @@ from ldsync.engage.mapping import (
 from ldsync.engage.trigger import parse as parse_trigger
 from ldsync.mappings import decoder_of, mappings_of
 from tests.support.configs import problems_of, write
-from tests.support.engage_events import ABSENT, identify, read
+from tests.support.engage_events import ABSENT, about, identify, read
 
 
 def test_without_any_there_is_the_preset() -> None:
@@ -108,6 +109,27 @@ def test_the_mode_is_passed_on(mode: str, expected: str) -> None:
 
     assert read(identify(ABSENT), decoder_of(settings)) == expected
     assert {one.value for one in MembershipMode} == {"strict", "segment"}
+
+
+def test_what_to_do_with_collisions_is_passed_on() -> None:
+    """By default two audiences share a segment."""
+    again = about(computation_id="aud_2")
+    shared = decoder_of(Settings())
+    refused = decoder_of(Settings.model_validate({"naming": {"on_collision": "refuse"}}))
+
+    for decoder in (shared, refused):
+        assert read(identify(), decoder) == "+user/u_1"
+    assert read(again, shared) == "+user/u_1"
+    assert read(again, refused) == "skipped: segment_key_collision"
+
+
+def test_how_large_a_record_may_be_is_passed_on() -> None:
+    """By default a megabyte is read; the defaults of both are one."""
+    tight = Settings.model_validate({"kafka": {"max_record_bytes": 10}})
+
+    assert Settings().kafka.max_record_bytes == MOST_BYTES
+    assert read(identify(), decoder_of(tight)) == "invalid: too_large"
+    assert read(identify(anonymousId="a" * 1_000_000), decoder_of(Settings())) == "+user/u_1"
 
 
 @pytest.mark.parametrize(("count", "problems"), [(1, 0), (50, 0), (51, 1), (0, 1)])

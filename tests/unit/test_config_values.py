@@ -154,6 +154,8 @@ def test_ranges_end_where_they_should(tmp_path: Path, path: str, good: str, bad:
         pytest.param("launchdarkly.project_key", '"Web_shop.2-x"', id="a key"),
         pytest.param("naming.segment_key", '"engage-{audience_key}-{audience_id}"', id="both"),
         pytest.param("naming.segment_key", '"{audience_id}"', id="the id alone"),
+        pytest.param("naming.segment_key", '"a.B_9-{audience_id}._-"', id="all that keys may have"),
+        pytest.param("naming.on_collision", '"refuse"', id="refuse"),
     ],
 )
 def test_the_forms_that_are_meant_are_taken(tmp_path: Path, path: str, literal: str) -> None:
@@ -187,6 +189,10 @@ def test_the_forms_that_are_meant_are_taken(tmp_path: Path, path: str, literal: 
         pytest.param("naming.segment_key", '"{audience_key!r}"', "{audience_key!r}", id="repr"),
         pytest.param("naming.segment_key", '"{audience_key:>9}"', "{audience_key:>9}", id="width"),
         pytest.param("naming.segment_key", '"{audience_key.x}"', "knows only", id="attribute"),
+        pytest.param("naming.segment_key", '"my {audience_key}"', "letters, digits", id="a blank"),
+        pytest.param("naming.segment_key", '"-{audience_key}"', "a letter or digit first", id="-"),
+        pytest.param("naming.segment_key", '"{{{audience_key}}}"', "no other keys", id="braces"),
+        pytest.param("naming.on_collision", '"stop"', "'share' or 'refuse'", id="collision"),
     ],
 )
 def test_the_forms_that_cannot_work_are_refused(

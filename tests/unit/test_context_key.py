@@ -31,18 +31,18 @@ def key_of(made: Any, mapping: Mapping, mode: MembershipMode = MembershipMode.ST
     return first.removeprefix("+user/").replace("skipped: no_context_key", NONE)
 
 
-# Contract 2.4: all, no user id, an empty one, only the user id, the e-mail, the anonymous id, none.
+# Contract 2.4, the cases F_*: all, no user id, an empty one, only one of the three, none.
 IDENTITIES = [
-    pytest.param((U, E, A), (U, E, U, U, U), id="all"),
-    pytest.param((ABSENT, E, A), (NONE, E, E, A, E), id="no userId"),
-    pytest.param((None, E, A), (NONE, E, E, A, E), id="null userId"),
-    pytest.param(("", E, A), (NONE, E, E, A, E), id="empty userId"),
-    pytest.param((U, ABSENT, ABSENT), (U, NONE, U, U, U), id="only userId"),
-    pytest.param((ABSENT, E, ABSENT), (NONE, E, E, NONE, E), id="only e-mail"),
-    pytest.param((ABSENT, ABSENT, A), (NONE, NONE, NONE, A, A), id="only anonymousId"),
-    pytest.param((ABSENT, ABSENT, ABSENT), (NONE,) * 5, id="none"),
-    pytest.param(("", "", A), (NONE, NONE, NONE, A, A), id="empty but anonymousId"),
-    pytest.param(("", "", ""), (NONE,) * 5, id="all empty"),
+    pytest.param((U, E, A), (U, E, U, U, U), id="F all"),
+    pytest.param((ABSENT, E, A), (NONE, E, E, A, E), id="F no userId"),
+    pytest.param((None, E, A), (NONE, E, E, A, E), id="F null userId"),
+    pytest.param(("", E, A), (NONE, E, E, A, E), id="F empty userId"),
+    pytest.param((U, ABSENT, ABSENT), (U, NONE, U, U, U), id="F only userId"),
+    pytest.param((ABSENT, E, ABSENT), (NONE, E, E, NONE, E), id="F only e-mail"),
+    pytest.param((ABSENT, ABSENT, A), (NONE, NONE, NONE, A, A), id="F only anonymousId"),
+    pytest.param((ABSENT, ABSENT, ABSENT), (NONE,) * 5, id="F none"),
+    pytest.param(("", "", A), (NONE, NONE, NONE, A, A), id="F empty but anonymousId"),
+    pytest.param(("", "", ""), (NONE,) * 5, id="F all empty"),
 ]
 ORDER = [
     Priority.USER_ID_ONLY,

@@ -1,16 +1,25 @@
 """From the bytes of a record to a JSON object: what is read, what is not, and nothing raises."""
 
 import json
+from typing import Any
 
 import pytest
 
 from ldsync.engage import events, verdict
-from ldsync.engage.decoder import Decoder
-from ldsync.engage.mapping import Mapping
-from tests.support.engage_events import LONE_SURROGATE, encode, identify, name_of, read
+from ldsync.engage.decoder import MOST_BYTES, Decoder, Several
+from ldsync.engage.mapping import Mapping, MembershipMode
+from tests.support.engage_events import (
+    LONE_SURROGATE,
+    RECORD_MS,
+    encode,
+    identify,
+    name_of,
+    read,
+)
 
 IN = "+user/u_1"
 BAD_JSON = "invalid: bad_json"
+TOO_LARGE = "invalid: too_large"
 NOT_AN_OBJECT = "invalid: not_an_object"
 NO_KEY = "skipped: no_context_key"
 HUGE = 2**64 + 1
@@ -60,6 +69,58 @@ def test_what_is_no_json_object_is_invalid(value: bytes, expected: str) -> None:
 def test_a_tombstone_is_ignored() -> None:
     """A record without a value is how Kafka deletes, not a broken event."""
     assert Decoder(Mapping()).read(None, 0) is verdict.TOMBSTONE
+
+
+MEGABYTE = 1_000_000
+
+
+@pytest.mark.parametrize("mode", MembershipMode)
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param(identify(anonymousId="a" * MEGABYTE), id="a long text"),
+        pytest.param(identify(sentAt="é\u2003😀" * (MEGABYTE // 20)), id="escapes"),
+        pytest.param(identify(integrations={f"trait_{n}": n for n in range(50_000)}), id="many"),
+        pytest.param(identify(sentAt=[[[n]] for n in range(100_000)]), id="a long list"),
+        pytest.param(identify(sentAt=LONE_SURROGATE * (MEGABYTE // 20)), id="read with care"),
+        pytest.param(identify(sentAt=[HUGE] * 40_000), id="digits"),
+    ],
+)
+def test_a_megabyte_is_read(event: Any, mode: MembershipMode) -> None:
+    """Brokers take values of that size by default."""
+    value = encode(event)
+
+    assert MEGABYTE / 2 < len(value) < MOST_BYTES
+    assert read(value, Decoder(Mapping(), membership_mode=mode)) == IN
+
+
+def test_a_record_may_hold_a_megabyte_of_events() -> None:
+    """As the batches of a webhook may: thousands."""
+    value = encode([identify(userId=f"u_{number}") for number in range(3_000)])
+
+    found = Decoder(Mapping()).read(value, RECORD_MS)
+
+    assert MEGABYTE < len(value) < MOST_BYTES
+    assert isinstance(found, Several)
+    assert [change.member for change in found.changes] == [f"user/u_{n}" for n in range(3_000)]
+
+
+@pytest.mark.parametrize(
+    ("value", "most_bytes", "expected"),
+    [
+        pytest.param(encode(identify()), len(encode(identify())), IN, id="as large as may be"),
+        pytest.param(encode(identify()), len(encode(identify())) - 1, TOO_LARGE, id="one more"),
+        pytest.param(b"{", 0, TOO_LARGE, id="not even parsed"),
+        pytest.param(b"", 0, BAD_JSON, id="nothing"),
+        pytest.param(b"\0" * 50 * MEGABYTE, MOST_BYTES, TOO_LARGE, id="50 MB"),
+        pytest.param(b"[" * MOST_BYTES, MOST_BYTES, BAD_JSON, id="the largest nesting"),
+    ],
+)
+def test_a_value_that_is_too_large_is_not_parsed(
+    value: bytes, most_bytes: int, expected: str
+) -> None:
+    """It would hold up everything else meanwhile."""
+    assert read(value, Decoder(Mapping(), most_bytes=most_bytes)) == expected
 
 
 def test_white_space_around_an_event_is_harmless() -> None:

@@ -26,6 +26,7 @@ ldsync_records_consumed_total counter topic
 ldsync_records_total counter outcome,reason
 ldsync_records_pending gauge
 ldsync_event_time_fallbacks_total counter reason
+ldsync_segment_key_collisions_total counter likeness
 ldsync_consumer_lag_records gauge topic,partition
 ldsync_uncommitted_offsets gauge topic,partition
 ldsync_commits_total counter outcome

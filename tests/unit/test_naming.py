@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from ldsync.engage.naming import segment_key, segment_name
+from ldsync.engage.naming import rendered_name, segment_key, segment_name
+from tests.support.engage_events import name_of
 
 VALID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*").fullmatch
 DIGESTED = re.compile(r".*-[0-9a-f]{12}").fullmatch
@@ -129,6 +130,19 @@ def test_nobody_can_take_the_key_of_another(key: str) -> None:
 def test_a_template_names_key_and_id(template: str, expected: str) -> None:
     """As `naming.segment_key` is configured."""
     assert segment_key(template, audience_key="vip", audience_id="aud_1") == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(256, f"X{'x' * 255}"), (257, f"X{'x' * 254}…"), (30_000, f"X{'x' * 254}…")],
+    ids=name_of,
+)
+def test_a_name_nobody_can_read_is_cut(length: int, expected: str) -> None:
+    """LaunchDarkly states no limit; up to 256 characters it is the one Segment gives."""
+    name = rendered_name("{audience_name}", audience_key="x" * length, audience_id="aud_1")
+
+    assert name == expected
+    assert len(name) == 256
 
 
 def test_braces_in_an_audience_key_are_only_text() -> None:

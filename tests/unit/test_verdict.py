@@ -43,8 +43,9 @@ def test_the_outcomes_of_reasons_are_these() -> None:
             "step_without_flag",
             "empty_batch",
         },
-        "skipped": {"no_context_key"},
+        "skipped": {"no_context_key", "segment_key_collision"},
         "invalid": {
+            "too_large",
             "bad_json",
             "not_an_object",
             "bad_audience_id",

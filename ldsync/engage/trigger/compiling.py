@@ -1,10 +1,10 @@
-"""From the tree to closures, made once and asked for every event; and what they can match."""
+"""From the tree to closures, made once and asked for every event."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from ldsync.engage.trigger.syntax import AllOf, AnyOf, Condition, Expression, Field, Operator
 from ldsync.engage.trigger.values import reader
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 Test = Callable[["Document"], bool]
 """Whether an event matches."""
-
-_TYPE: Final = Field("type")
 
 
 def _of_texts(test: Callable[[str, str], bool]) -> Callable[[object, Any], bool]:
@@ -56,37 +54,6 @@ _TESTS: Final[dict[Operator, Callable[[object, Any], bool]]] = {
     Operator.IS_TRUE: lambda value, _: value is True,
     Operator.IS_FALSE: lambda value, _: value is False,
 }
-
-
-class Types(NamedTuple):
-    """What can be said of an event from its type alone.
-
-    Only events whose type is in `possible` can match; None means that any can. `decisive` says that
-    all of those do match.
-    """
-
-    possible: frozenset[str] | None
-    decisive: bool
-
-
-def types_of(expression: Expression) -> Types:
-    """Say which types of events a trigger can match."""
-    match expression:
-        case Condition(field=field, operator=Operator.EQUALS, value=str(value)) if field == _TYPE:
-            return Types(frozenset((value,)), decisive=True)
-        case Condition():
-            return Types(None, decisive=False)
-        case AllOf(parts=parts):
-            found = [types_of(part) for part in parts]
-            bounds = [types.possible for types in found if types.possible is not None]
-            possible = frozenset.intersection(*bounds) if bounds else None
-        case AnyOf(parts=parts):
-            found = [types_of(part) for part in parts]
-            bounds = [types.possible for types in found if types.possible is not None]
-            possible = frozenset.union(*bounds) if len(bounds) == len(found) else None
-        case _:
-            assert_never(expression)
-    return Types(possible, decisive=all(types.decisive for types in found))
 
 
 def compiled(expression: Expression) -> Test:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ldsync.engage.trigger.compiling import Test, compiled, types_of
+from ldsync.engage.trigger.compiling import Test, compiled
+from ldsync.engage.trigger.constants import TYPE, Constants, constants_of
 from ldsync.engage.trigger.parser import parse_expression
 from ldsync.engage.trigger.reasons import reasons
 
@@ -25,6 +26,9 @@ class Trigger:
     `decided_by_type` says that all events of those types match, so that `matches` need not be
     asked.
 
+    `constants` are the texts that all events which match have in certain fields, the type among
+    them.
+
     `str(trigger)` is the canonical text, which parses to an equal trigger.
     """
 
@@ -32,12 +36,15 @@ class Trigger:
     matches: Test = field(init=False, repr=False, compare=False)
     types: frozenset[str] | None = field(init=False, repr=False, compare=False)
     decided_by_type: bool = field(init=False, repr=False, compare=False)
+    constants: Constants = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        types, decided_by_type = types_of(self.expression)
+        constants = constants_of(self.expression)
+        decided_by_type = constants.decisive and set(constants.texts) == {TYPE}
         object.__setattr__(self, "matches", compiled(self.expression))
-        object.__setattr__(self, "types", types)
+        object.__setattr__(self, "types", constants.texts.get(TYPE))
         object.__setattr__(self, "decided_by_type", decided_by_type)
+        object.__setattr__(self, "constants", constants)
 
     def why_not(self, document: Document) -> tuple[str, ...]:
         """Say why an event does not match, one failed condition each; nothing if it matches.
