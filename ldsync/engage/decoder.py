@@ -146,6 +146,13 @@ class Decoder:
             found = None
         return found or self._read(document, value, record_ms)
 
+    def read_event(self, document: events.Document, value: bytes, record_ms: int) -> Found:
+        """Say what one event of a record changes, or why nothing; for explanations.
+
+        `value` is that of the record, or `events.EXACT` if the event was nested in it.
+        """
+        return self._interpret(document, value, record_ms)
+
     def _usual_reading(self, document: Any, record_ms: int) -> Change | Verdict | None:
         """Read an event that looks as ordinary calls and those of known audiences usually do.
 

@@ -29,12 +29,22 @@ if TYPE_CHECKING:
     from ldsync.engage.trigger import Trigger
 
 _CALLS = ("identify", "track", "page", "screen", "group", "alias", "delete")
-_JOURNEY_STEP = "journey_step"
-_WITHOUT_FLAG: dict[WithoutFlag, bool | Verdict] = {
+JOURNEY_STEP = "journey_step"
+"""The computation class of journey steps."""
+
+WITHOUT_FLAG: dict[WithoutFlag, bool | Verdict] = {
     WithoutFlag.DEAD_LETTER: verdict.MEMBERSHIP_MISSING,
     WithoutFlag.ADD: True,
     WithoutFlag.IGNORE: verdict.STEP_WITHOUT_FLAG,
 }
+"""What a journey step without a flag means, by what the mapping says."""
+
+
+def reader_of(mapping: Mapping, mode: MembershipMode) -> Reader:
+    """Return what reads events for a mapping."""
+    if mode is MembershipMode.STRICT:
+        return StrictReader(mapping.fields)
+    return ReferenceReader(mapping.fields, batched=mapping.batch_events)
 
 
 class Rule:
@@ -70,7 +80,7 @@ class Rule:
         self.mapping = mapping
         self.kind = kind if isinstance(kind, str) else ""
         self.read_kind = reader.kind_reader(kind) if isinstance(kind, Path) else None
-        self.without_flag = _WITHOUT_FLAG[mapping.journey_step_without_flag]
+        self.without_flag = WITHOUT_FLAG[mapping.journey_step_without_flag]
         self.targets: dict[Any, Target] = {}
         self._segments = segments
         self._most = most
@@ -88,7 +98,7 @@ class Rule:
         kind = self.kind if self.read_kind is None else self.read_kind(document, value)
         if isinstance(kind, Verdict):
             return kind
-        if entered is verdict.MEMBERSHIP_MISSING and audience.computation_class == _JOURNEY_STEP:
+        if entered is verdict.MEMBERSHIP_MISSING and audience.computation_class == JOURNEY_STEP:
             entered = self.without_flag
         if isinstance(entered, Verdict):
             return entered
@@ -175,7 +185,7 @@ class Rules:
             same = _without_name_and_trigger(mapping)
             if same not in self._ready:
                 fields = self._reads(mapping)
-                reader = readers.setdefault(fields, self._reader(mapping))
+                reader = readers.setdefault(fields, reader_of(mapping, mode))
                 key = (fields, mapping.context_key, mapping.email_normalization)
                 if key not in key_readers:
                     key_readers[key] = reader.key_reader(
@@ -233,11 +243,6 @@ class Rules:
         if self._mode is MembershipMode.STRICT:
             return mapping.fields
         return mapping.fields, mapping.batch_events
-
-    def _reader(self, mapping: Mapping) -> Reader:
-        if self._mode is MembershipMode.STRICT:
-            return StrictReader(mapping.fields)
-        return ReferenceReader(mapping.fields, batched=mapping.batch_events)
 
     def _chooser(self, type_: str | None) -> Chooser:
         """Return what chooses for events of a type; None for all that no trigger names."""
