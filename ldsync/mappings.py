@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ldsync.config import FromPath
 from ldsync.engage import paths, trigger
 from ldsync.engage.decoder import Decoder
+from ldsync.engage.explanation import Explainer
 from ldsync.engage.mapping import (
     EmailNormalization,
     Fields,
@@ -18,6 +20,8 @@ from ldsync.engage.mapping import (
 from ldsync.engage.segments import OnCollision
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ldsync.config import MappingSettings, Settings
 
 
@@ -27,8 +31,19 @@ SYNCED_KEY: Final = "segment-audiences-{audience_id}"
 
 def decoder_of(settings: Settings) -> Decoder:
     """Return a decoder for all mappings of a configuration."""
-    return Decoder(
-        *mappings_of(settings),
+    return _decoder(settings)(*mappings_of(settings))
+
+
+def explainer_of(settings: Settings) -> Explainer:
+    """Return what explains how that decoder reads a record."""
+    mode = MembershipMode(settings.membership_mode)
+    return Explainer(mappings_of(settings), mode, _decoder(settings))
+
+
+def _decoder(settings: Settings) -> Callable[..., Decoder]:
+    """Return what makes a decoder of mappings, with everything else as it is configured."""
+    return partial(
+        Decoder,
         membership_mode=MembershipMode(settings.membership_mode),
         on_collision=OnCollision(settings.naming.on_collision),
         most_bytes=settings.kafka.max_record_bytes,

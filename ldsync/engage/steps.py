@@ -140,7 +140,7 @@ def version_step(document: Document, record_ms: int) -> Step:
         "version",
         fallback is None,
         f"{first} then {second}",
-        (f"the first is {_FALLBACKS[fallback]}",),
+        (f"{_FALLBACKS[fallback]}; receivedAt decides ties",),
     )
 
 

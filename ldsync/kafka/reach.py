@@ -48,12 +48,15 @@ PAUSE_SECONDS = 0.5
 _TROUBLE = (OSError, EOFError, KafkaError, ValueError, AssertionError)
 
 
-async def reach(settings: KafkaSettings, options: dict[str, Any]) -> str:
+async def reach(
+    settings: KafkaSettings, options: dict[str, Any], patience: float | None = None
+) -> str:
     """Wait until the brokers answer and have what we subscribe to.
 
     Args:
         settings: Addresses, topics and time limit.
         options: From `client_options`.
+        patience: Seconds to try, if not `kafka.start_timeout_seconds`.
 
     Returns:
         The address of a broker that answers, to begin with. The others of
@@ -63,7 +66,8 @@ async def reach(settings: KafkaSettings, options: dict[str, Any]) -> str:
         SourceMisconfigured: an operator must correct something; waiting would not help.
         SourceUnavailable: brokers or topics were not there in time.
     """
-    limit = settings.start_timeout_seconds
+    limit = patience or settings.start_timeout_seconds
+    named = "" if patience else " (kafka.start_timeout_seconds)"
     trouble = SourceUnavailable(f"Kafka at {settings.bootstrap_servers} did not answer")
     try:
         async with asyncio.timeout(limit):
@@ -74,9 +78,7 @@ async def reach(settings: KafkaSettings, options: dict[str, Any]) -> str:
                     trouble = error
                 await asyncio.sleep(PAUSE_SECONDS)
     except TimeoutError:
-        raise SourceUnavailable(
-            f"{trouble}. It was tried for {limit:g} s (kafka.start_timeout_seconds)"
-        ) from None
+        raise SourceUnavailable(f"{trouble}. It was tried for {limit:g} s{named}") from None
 
 
 async def _attempt(settings: KafkaSettings, options: dict[str, Any]) -> str:

@@ -17,13 +17,10 @@ import aiohttp
 import structlog
 from yarl import URL
 
-import ldsync
 from ldsync.launchdarkly.pacing import Pacing, retry_after
 from ldsync.launchdarkly.reply import MAX_BODY, Answer, NoAnswer, Silence, read_reply
-from ldsync.launchdarkly.request import JSON, Method, path_of
+from ldsync.launchdarkly.request import JSON, Method, headers_of, path_of
 from ldsync.telemetry.metrics import Metrics
-
-API_VERSION: Final = "20240415"
 
 #: Seconds a request may wait for the gate before it is given back instead, with data that ages.
 MAX_GATE_WAIT: Final = 30.0
@@ -59,14 +56,7 @@ class LaunchDarklyClient:
         self._token = token
         self._metrics = metrics
         self._log = structlog.get_logger()
-        self._headers = {
-            "Authorization": token,
-            "LD-API-Version": API_VERSION,
-            "User-Agent": f"ldsync/{ldsync.__version__}",
-            # Replies are large and of little interest: to unpack them costs more than to read them,
-            # and MAX_BODY then bounds what is held in memory.
-            "Accept-Encoding": "identity",
-        }
+        self._headers = headers_of(token)
         # A connection that cannot be made fails early, and then certainly nothing was sent.
         self._timeout = aiohttp.ClientTimeout(
             total=timeout_seconds, sock_connect=timeout_seconds / 2

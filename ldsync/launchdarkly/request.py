@@ -11,6 +11,10 @@ from urllib.parse import quote
 
 import orjson
 
+import ldsync
+
+API_VERSION: Final = "20240415"
+
 JSON: Final = "application/json"
 SEMANTIC_PATCH: Final = "application/json; domain-model=launchdarkly.semanticpatch"
 
@@ -52,6 +56,18 @@ class Request:
             orjson.JSONEncodeError: A text in it is none that UTF-8 can carry.
         """
         return None if self.body is None else orjson.dumps(self.body)
+
+
+def headers_of(token: str) -> dict[str, str]:
+    """Return the headers of every request; one with a body also has its `Content-Type`."""
+    return {
+        "Authorization": token,
+        "LD-API-Version": API_VERSION,
+        "User-Agent": f"ldsync/{ldsync.__version__}",
+        # Replies are large and of little interest: to unpack them costs more than to read them, and
+        # the limit of what is read then bounds what is held in memory.
+        "Accept-Encoding": "identity",
+    }
 
 
 def path_of(route: str, names: Mapping[str, str]) -> str:
