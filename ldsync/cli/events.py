@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 _STDIN = Path("-")
 _LINES_AT_A_TIME = 5000
+_SHOWN = (
+    "base_url",
+    "project_key",
+    "environment_key",
+    "client_side_id",
+    "write_path",
+    "exit_action",
+    "max_members_per_request",
+)
 
 Input = Annotated[
     Path | None,
@@ -176,9 +185,9 @@ def _settings(config: Path | None, *, kafka: bool) -> "Settings":
     from ldsync.config import ConfigError, load_part
 
     tables = ["membership_mode", "naming", "mappings", *(["kafka"] if kafka else [])]
-    shown = ("base_url", "project_key", "environment_key", "write_path")
+    keys = ["kafka.max_record_bytes", *(f"launchdarkly.{name}" for name in _SHOWN)]
     try:
-        return load_part(tables, [f"launchdarkly.{name}" for name in shown], config)
+        return load_part(tables, keys, config)
     except ConfigError as error:
         refuse(error)
 

@@ -16,8 +16,9 @@ from pydantic_settings import (
 from ldsync.config import sections, sources
 from ldsync.config.mappings import MappingSettings, not_too_many
 from ldsync.config.problems import ConfigError, Problem, from_validation
-from ldsync.config.rules import Violation, violations
+from ldsync.config.rules import violations
 from ldsync.config.schema import all_keys, list_keys
+from ldsync.config.violation import Violation
 
 
 class Settings(BaseSettings):

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from ldsync.engage.mapping import Mapping
     from ldsync.engage.reading import Audience
     from ldsync.engage.steps import Step
+    from ldsync.sync.change import Segment
 
 CHANGE: Final = "change"
 """The outcome of what changes something, before any write."""
+
+_FOUND_BY: Final = ("event", "messageId")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,10 @@ class Explainer:
         self._mode = mode
         self._mappings = tuple(mappings)
         self._decoder = decoder(*self._mappings)
-        self._alone = [_Alone(mapping, mode, decoder(mapping)) for mapping in self._mappings]
+        segments = self._decoder.segments
+        self._alone = [
+            _Alone(mapping, mode, decoder(mapping, segments=segments)) for mapping in self._mappings
+        ]
 
     def explain(self, value: bytes | None, record_ms: int) -> Explanation:
         """Say what a record leads to, and how.
@@ -124,15 +130,16 @@ class Explainer:
         `record_ms` is the record's time in epoch milliseconds, negative if it has none.
         """
         found = self._decoder.read(value, record_ms)
-        document = verdict.TOMBSTONE if value is None else events.parse(value)
-        parts = None
-        stories: tuple[EventStory, ...] = ()
-        if value is not None and not isinstance(document, Verdict):
-            parts = events.nested(document, value)
-            if parts is not None:
-                stories = tuple(self._story(part, events.EXACT, record_ms) for part in parts)
-            else:
-                stories = (self._story(document, value, record_ms),)
+        document: object = None
+        if value is not None and found is not verdict.TOO_LARGE:
+            document = events.parse(value)
+        parts = None if value is None else events.nested(document, value)
+        if parts is not None:
+            stories = tuple(self._story(part, events.EXACT, record_ms) for part in parts)
+        elif value is not None and isinstance(document, dict):
+            stories = (self._story(document, value, record_ms),)
+        else:
+            stories = ()
         return Explanation(
             found if isinstance(found, Verdict) else None,
             tuple(effect for story in stories for effect in story.effects),
@@ -197,6 +204,8 @@ class _Alone:
             told += self._steps(document, value)
         if isinstance(found, Change):
             told.append(steps.segment_step(found.target.segment))
+        elif all(step.passed for step in told):
+            told.append(steps.no_segment_step(found))
         off = not self.mapping.enabled
         return MappingStory(
             self.mapping,
@@ -209,7 +218,7 @@ class _Alone:
     def _steps(self, document: Document, value: bytes) -> Iterator[Step]:
         mapping, reader = self.mapping, self.reader
         audience = reader.audience(document, value)
-        yield steps.audience_step(mapping, document, audience)
+        yield steps.audience_step(mapping, reader, document, audience)
         if not isinstance(audience, Verdict):
             yield steps.kind_step(mapping, reader, document, value)
             yield steps.membership_step(mapping, reader, document, audience)
@@ -231,16 +240,19 @@ def _place(one: Change, among: tuple[Change, ...], taken: Container[int]) -> int
     )
 
 
-def _gist(change: Change) -> tuple[str, str, str, bool]:
+def _gist(change: Change) -> tuple[Segment, str, str, bool]:
     target = change.target
-    return target.segment.key, change.member, change.stamp, target.batch_events
+    return target.segment, change.member, change.stamp, target.batch_events
 
 
 def _call(document: Document) -> str:
     """Say which call it is, with what it can be found by."""
-    names = [
-        f"{name} {shown(document[name])}" for name in ("event", "messageId") if name in document
-    ]
+    names = [f"{name} {shown(document[name])}" for name in _FOUND_BY if name in document]
     kind = document.get("type")
-    call = f"{kind} call" if isinstance(kind, str) else "call without a type"
+    if not isinstance(kind, str):
+        call = "call without a type"
+    else:
+        call = (
+            f"{kind} call" if kind.isascii() and kind.isalpha() else f"call of type {shown(kind)}"
+        )
     return ", ".join([call, *names])

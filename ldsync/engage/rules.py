@@ -172,12 +172,17 @@ class Rules:
         most: int,
         *,
         one_kind: bool = False,
+        segments: Segments | None = None,
     ) -> None:
-        """Arrange `mappings`; their rules keep at most `most` targets together."""
+        """Arrange `mappings`; their rules keep at most `most` targets together.
+
+        `segments` are those of other rules, if they are to be shared.
+        """
         enabled = [mapping for mapping in mappings if mapping.enabled]
         self._mode = mode
         self._ready: dict[Hashable, _Ready] = {}
-        segments = Segments(on_collision, most)
+        segments = segments or Segments(on_collision, most)
+        self.segments = segments
         self.collisions = segments.found
         readers: dict[Hashable, Reader] = {}
         key_readers: dict[Hashable, TextReader] = {}

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ldsync.engage import verdict
-from ldsync.engage.mapping import MembershipMode, WithoutFlag
-from ldsync.engage.paths import Path, reader
+from ldsync.engage.mapping import EmailNormalization, MembershipMode, Priority, WithoutFlag
+from ldsync.engage.paths import Path
+from ldsync.engage.paths import reader as reader_at
 from ldsync.engage.rules import JOURNEY_STEP, WITHOUT_FLAG
 from ldsync.engage.times import Fallback, Versions, split
 from ldsync.engage.trigger.reasons import shown
@@ -19,6 +20,8 @@ from ldsync.engage.verdict import Verdict
 from ldsync.engage.words import words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ldsync.engage.events import Document
     from ldsync.engage.mapping import Mapping
     from ldsync.engage.reading import Audience, KeyCandidate, Reader
@@ -54,24 +57,40 @@ def trigger_step(mapping: Mapping, document: Document) -> Step:
     return Step("trigger", passed=True, text=f"matches: {mapping.trigger}")
 
 
-def audience_step(mapping: Mapping, document: Document, audience: Audience | Verdict) -> Step:
+def audience_step(
+    mapping: Mapping, reader: Reader, document: Document, audience: Audience | Verdict
+) -> Step:
     """Say which audience the event is about, or what stands where it should be."""
     if not isinstance(audience, Verdict):
         what = audience.computation_class.replace("_", " ")
         return Step("audience", passed=True, text=f"{what} {audience.key} ({audience.id})")
-    fields = mapping.fields
-    looked_at = {
-        verdict.NOT_ENGAGE: (Path(fields.computation_class.steps[:-1]),),
-        verdict.CLASS_NOT_AUDIENCE: (fields.computation_class,),
-        verdict.BAD_AUDIENCE_ID: (fields.audience_id,),
-        verdict.BAD_AUDIENCE_KEY: (fields.audience_key,),
-        verdict.BAD_IDENTIFIER: (fields.user_id, fields.email, fields.anonymous_id),
-        verdict.MEMBERSHIP_MISSING: (fields.traits_or_properties,),
-    }[audience]
-    found = tuple(
-        f"{path} is {_found(reader(path)(document))}" for path in looked_at if path and path.steps
+    looked_at = _looked_at(mapping, reader, document, audience)
+    return Step(
+        "audience",
+        passed=False,
+        text=words_of(audience),
+        details=tuple(f"{place} is {_found(found)}" for place, found in looked_at),
     )
-    return Step("audience", passed=False, text=words_of(audience), details=found)
+
+
+def _looked_at(
+    mapping: Mapping, reader: Reader, document: Document, why_none: Verdict
+) -> Iterable[tuple[object, object]]:
+    """Return the places that a verdict is about, and what stands there."""
+    if why_none is verdict.MEMBERSHIP_MISSING:
+        return reader.flag_objects(document)
+    if why_none is verdict.BAD_IDENTIFIER:
+        every = Priority.USER_ID_THEN_EMAIL_THEN_ANONYMOUS_ID
+        candidates = reader.key_candidates(every, EmailNormalization.NONE)
+        return [(candidate.place, candidate.at(document)) for candidate in candidates]
+    fields = mapping.fields
+    path = {
+        verdict.NOT_ENGAGE: Path(fields.computation_class.steps[:-1]),
+        verdict.CLASS_NOT_AUDIENCE: fields.computation_class,
+        verdict.BAD_AUDIENCE_ID: fields.audience_id,
+        verdict.BAD_AUDIENCE_KEY: fields.audience_key,
+    }[why_none]
+    return [(path, _at(path, document))]
 
 
 def kind_step(mapping: Mapping, reader: Reader, document: Document, value: bytes) -> Step:
@@ -149,6 +168,11 @@ def segment_step(segment: Segment) -> Step:
     return Step("segment", passed=True, text=f'{segment.key}, named "{segment.name}"')
 
 
+def no_segment_step(why: Verdict) -> Step:
+    """Say why the audience may not have the segment of its name."""
+    return Step("segment", passed=False, text=words_of(why))
+
+
 def _candidate(
     candidate: KeyCandidate, document: Document, key: str | Verdict | None, mode: MembershipMode
 ) -> str:
@@ -178,4 +202,4 @@ def _found(value: object) -> str:
 
 
 def _at(path: Path, document: Document) -> object:
-    return reader(path)(document)
+    return reader_at(path)(document)

@@ -62,11 +62,11 @@ class Destination:
     def __init__(self, settings: LaunchDarklySettings) -> None:
         project = settings.project_key or _PROJECT
         environment = settings.environment_key or _ENVIRONMENT
-        client_side_id = _CLIENT_SIDE_ID
-        leaving = ExitAction.REMOVE
+        client_side_id = settings.client_side_id or _CLIENT_SIDE_ID
+        leaving = ExitAction(settings.exit_action)
         self._base_url = settings.base_url.rstrip("/")
         self._write_path = settings.write_path
-        most = 1000
+        most = settings.max_members_per_request
         self._paths: dict[str, tuple[Build, int]] = {
             "standard": (
                 lambda segment, changes: patch_requests(
