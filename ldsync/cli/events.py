@@ -4,7 +4,6 @@ Exit codes beside those of all commands: 1 also if a file cannot be read or a re
 and of `check-events` if more records are invalid than allowed.
 """
 
-import asyncio
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -222,6 +221,8 @@ def _record_ms(text: str | None) -> int:
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
     """Do something with Kafka, and say how it failed."""
+    import asyncio
+
     from ldsync.kafka import SourceError, SourceMisconfigured, SourceUnavailable
 
     try:

@@ -4,9 +4,12 @@ from rich import box
 from rich.table import Table
 
 from ldsync.cli.screen import OUTCOMES, console, counted, text
+from ldsync.engage.segments import Collision, Likeness
 from ldsync.explain.survey import Report
+from ldsync.launchdarkly.writers.room import MAX_TARGETS
 
 _MOST_SEGMENTS = 50
+_MOST_COLLISIONS = 20
 
 
 def show(report: Report) -> None:
@@ -77,7 +80,26 @@ def _remarks(report: Report) -> list[str]:
         for fallback, count in report.fallbacks.items()
         if count
     ]
+    remarks += [
+        f"More than the {MAX_TARGETS:,} members that a standard segment can have: {segment.key}."
+        for segment in report.segments[:_MOST_SEGMENTS]
+        if segment.members > MAX_TARGETS
+    ]
+    remarks += [_collision(each) for each in report.collisions[:_MOST_COLLISIONS]]
     return remarks
+
+
+def _collision(found: Collision) -> str:
+    if found.likeness is Likeness.SAME:
+        result = "the second is skipped" if found.refused else "both write to it"
+        return (
+            f"One segment key, {found.segment_key}, for two audiences: {found.first_audience_id} "
+            f"and {found.audience_id}; {result}."
+        )
+    return (
+        f"Two segment keys that only their case tells apart: {found.first_segment_key} "
+        f"({found.first_audience_id}) and {found.segment_key} ({found.audience_id})."
+    )
 
 
 def _table(*columns: str) -> Table:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from ldsync.engage.decoder import Decoder, Record
+    from ldsync.engage.segments import Collision
     from ldsync.engage.verdict import Verdict
 
 MOST_MEMBERS: Final = 500_000
@@ -55,7 +56,8 @@ class Report:
 
     `invalid_ratio` is the part of the records that is invalid; 0 if there are none. `beside` are
     invalid parts of records that change something as well, `unlisted` changes of segments that are
-    not told apart. `exact` says whether members were counted or estimated. `first` and `last` are
+    not told apart. `collisions` are audiences that ask for a segment key like that of another, at
+    most a thousand. `exact` says whether members were counted or estimated. `first` and `last` are
     the times of the oldest and newest change.
     """
 
@@ -69,6 +71,7 @@ class Report:
     unlisted: int
     exact: bool
     fallbacks: dict[Fallback, int]
+    collisions: list[Collision]
     first: str | None
     last: str | None
 
@@ -86,10 +89,10 @@ class Survey:
         self,
         decoder: Decoder,
         most_members: int = MOST_MEMBERS,
-        most_segments: int = MOST_SEGMENTS,
+        most_segments: int | None = None,
     ) -> None:
         self._decoder = decoder
-        self._most_segments = most_segments
+        self._most_segments = most_segments or MOST_SEGMENTS
         self._members = _Members(most_members)
         self._records = 0
         self._verdicts: Counter[Verdict] = Counter()
@@ -158,6 +161,7 @@ class Survey:
             self._unlisted,
             self._members.exact,
             dict(self._decoder.fallbacks),
+            list(self._decoder.collisions),
             first,
             last,
         )
