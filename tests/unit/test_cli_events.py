@@ -277,8 +277,8 @@ def test_remarks_say_what_an_operator_should_look_at(monkeypatch: pytest.MonkeyP
         "More than the 0 members that a standard segment can have: first_time_shopper.",
         "Not ordered by their timestamp: 1 event, missing_timestamp.",
         (
-            "One segment key, first_time_shopper, for two audiences: aud_2zJkeVoLkrirhXup2uAPEsDLq4N "
-            "and aud_1; both write to it."
+            "One segment key, first_time_shopper, for two audiences: "
+            "aud_2zJkeVoLkrirhXup2uAPEsDLq4N and aud_1; both write to it."
         ),
         (
             "Two segment keys that only their case tells apart: first_time_shopper "
