@@ -18,6 +18,7 @@ from ldsync.engage.trigger.reasons import shown
 from ldsync.engage.verdict import Verdict
 from ldsync.engage.words import words_of
 from ldsync.sync.change import Change
+from ldsync.sync.outcomes import RecordOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
@@ -145,7 +146,7 @@ class Explainer:
             tuple(effect for story in stories for effect in story.effects),
             stories,
             nested=parts is not None,
-            beside=found.worst if isinstance(found, Several) else None,
+            beside=_invalid_part(found),
         )
 
     def _story(self, document: object, value: bytes, record_ms: int) -> EventStory:
@@ -223,6 +224,12 @@ class _Alone:
             yield steps.kind_step(mapping, reader, document, value)
             yield steps.membership_step(mapping, reader, document, audience)
             yield steps.key_step(mapping, reader, document, value, self._mode)
+
+
+def _invalid_part(found: Found) -> Verdict | None:
+    """Return the verdict on what is lost of a record that changes something."""
+    worst = found.worst if isinstance(found, Several) else None
+    return worst if worst and worst.outcome is RecordOutcome.INVALID else None
 
 
 def _changes(found: Found) -> tuple[Change, ...]:

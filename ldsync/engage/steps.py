@@ -153,13 +153,18 @@ def version_step(document: Document, record_ms: int) -> Step:
     """Say what orders the event, and which of its times that is."""
     versions = Versions()
     version = versions.version(document.get("timestamp"), document.get("receivedAt"), record_ms)
-    fallback = next((one for one, count in versions.fallbacks.items() if count), None)
+    reason = next((one for one, count in versions.fallbacks.items() if count), None)
     first, second = split(version)
+    why = _FALLBACKS[reason]
+    if reason is Fallback.NO_EVENT_TIME and record_ms < 0:
+        why = (
+            "no time, because neither timestamp nor receivedAt can be read, nor has the record any"
+        )
     return Step(
         "version",
-        fallback is None,
-        f"{first} then {second}",
-        (f"{_FALLBACKS[fallback]}; receivedAt decides ties",),
+        passed=reason is None,
+        text=f"{first} then {second}",
+        details=(f"{why}; receivedAt decides ties",),
     )
 
 

@@ -111,7 +111,7 @@ class Survey:
             elif isinstance(found, Several):
                 for change in found.changes:
                     self._change(change)
-                if found.worst is not None:
+                if found.worst is not None and found.worst.outcome is RecordOutcome.INVALID:
                     self._beside[found.worst] += 1
             else:
                 self._verdicts[found] += 1

@@ -432,6 +432,13 @@ TIES = "; receivedAt decides ties"
             id="no time",
         ),
         pytest.param(
+            {"timestamp": ABSENT, "receivedAt": 5},
+            -1,
+            "0000-00-00T00:00:00.000Z then 0000-00-00T00:00:00.000Z",
+            "no time, because neither timestamp nor receivedAt can be read, nor has the record any",
+            id="no time anywhere",
+        ),
+        pytest.param(
             {"timestamp": "2027-01-01T00:00:00.000Z"},
             RECORD_MS,
             "2026-03-04T10:15:45.000Z then 2026-03-04T10:15:41.877Z",

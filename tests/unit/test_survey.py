@@ -55,7 +55,7 @@ def test_nothing_is_a_report_as_well() -> None:
 
 def test_several_changes_of_a_record_are_all_counted() -> None:
     """And what is invalid beside them."""
-    found = report([at(1), at(2, "u_2"), 5], [at(3), at(4)])
+    found = report([at(1), at(2, "u_2"), 5], [at(3), at(4), {"type": "page"}])
 
     assert [(row["outcome"], row["records"]) for row in found.outcomes] == [("change", 2)]
     assert [(row["reason"], row["records"]) for row in found.beside] == [("not_an_object", 1)]
