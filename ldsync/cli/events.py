@@ -35,7 +35,7 @@ _SHOWN = (
 Input = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[FILE|-]",
+        metavar="FILE|-",
         show_default=False,
         help="Where the events are; standard input if it is - or left out.",
     ),
