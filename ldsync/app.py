@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 import ldsync
+from ldsync.engage.verdict import VERDICTS
+from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
@@ -29,6 +31,7 @@ from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget, Limits
+from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.policy import Policy
 from ldsync.telemetry import log as logging
 from ldsync.telemetry.http import AdminError, AdminServer
@@ -128,6 +131,9 @@ class _App:
             decoder=decoder_of(settings),
             buffer=buffer,
             ledger=ledger,
+            dead_letters=DeadLetters(
+                settings.dead_letters, settings.kafka, metrics, structlog.get_logger()
+            ),
             versions=versions,
             writer=_writer(settings, self._client, metrics, rng),
             pacing=pacing,
@@ -214,6 +220,10 @@ def _begin_at_zero(metrics: Metrics) -> None:
     for reason in RetryReason:
         metrics.retries[reason.value].inc(0)
     metrics.rejected_changes[REJECTED].inc(0)
+    for verdict in VERDICTS:
+        if verdict.outcome is RecordOutcome.INVALID:
+            metrics.dead_letters[verdict.reason].inc(0)
+    metrics.dead_letters[REJECTED].inc(0)
 
 
 def _keep_freed_memory() -> None:

@@ -31,9 +31,10 @@ Launch = Callable[..., LdsyncProcess]
 
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
-    """A cluster with the topic `events`."""
+    """A cluster with the topic `events` and that of its dead letters."""
     with EmbeddedBroker() as broker:
         broker.create_topic("events")
+        broker.create_topic("events.dead-letters")
         yield broker
 
 

@@ -17,13 +17,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.fold import Fold
 from ldsync.demo.simulator import Simulator
 from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping as EventMapping
+from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment
@@ -41,7 +42,7 @@ from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
 from ldsync.worker import Parts, Worker
 from tests.support.eventually import eventually
-from tests.support.kafka_source import kafka_settings
+from tests.support.kafka_source import dead_letters_settings, kafka_settings
 from tests.support.traffic import engage_event
 
 PROJECT, ENVIRONMENT, TOKEN = "p", "e", "api-worker-test"
@@ -66,6 +67,7 @@ class Options:
     operator: float = 0.2
     longest_operator: float = 2.0
     kafka: Mapping[str, Any] = field(default_factory=dict)
+    dead_letters: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Hand:
@@ -94,6 +96,12 @@ class Hand:
             pacing=pacing,
             metrics=self.metrics,
         )
+        settings = kafka_settings(
+            rig.broker.bootstrap_servers,
+            topics=(rig.topic,),
+            group_id=options.group or rig.group,
+            **options.kafka,
+        )
         self.parts = Parts(
             decoder=Decoder(EventMapping()),
             buffer=Buffer(
@@ -101,6 +109,12 @@ class Hand:
                 Budget(max_changes=options.max_changes),
             ),
             ledger=Ledger(),
+            dead_letters=DeadLetters(
+                dead_letters_settings(**options.dead_letters),
+                settings,
+                self.metrics,
+                structlog.get_logger(),
+            ),
             versions=MemoryVersions(100_000, time.monotonic()),
             writer=StandardWriter(
                 self.client,
@@ -120,12 +134,6 @@ class Hand:
             ),
             journal=Journal(self.metrics),
             metrics=self.metrics,
-        )
-        settings = kafka_settings(
-            rig.broker.bootstrap_servers,
-            topics=(rig.topic,),
-            group_id=options.group or rig.group,
-            **options.kafka,
         )
         policy = Policy(
             max_in_flight=options.max_in_flight,
@@ -243,6 +251,7 @@ class Rig:
     async def open(self) -> None:
         """Make the topic and connect."""
         self.broker.create_topic(self.topic, partitions=self.partitions)
+        self.broker.create_topic(self.dead_letters, partitions=2)
         await self._producer.start()
         await self._asker.start()
 
@@ -262,7 +271,13 @@ class Rig:
         self.hands.append(hand)
         return hand
 
-    async def write(self, *values: bytes | None, partition: int = 0) -> None:
+    async def write(
+        self,
+        *values: bytes | None,
+        partition: int = 0,
+        key: bytes | None = None,
+        headers: Iterable[tuple[str, bytes]] = (),
+    ) -> None:
         """Write records to a partition, as one batch if possible: the mock returns one a fetch."""
         now_ms = int(time.time() * 1000)
         sent = []
@@ -271,9 +286,10 @@ class Rig:
                 await self._producer.send(
                     self.topic,
                     value,
-                    key=b"k" if value is None else None,
+                    key=b"k" if value is None else key,
                     partition=partition,
                     timestamp_ms=now_ms,
+                    headers=list(headers),
                 )
             )
             self.fold.add(value, partition=partition, recorded_ms=now_ms)
@@ -292,6 +308,34 @@ class Rig:
         await self.write(
             *[self.event(user, entered, audience) for user in users], partition=partition
         )
+
+    @property
+    def dead_letters(self) -> str:
+        """The topic of dead letters: the mock does not make topics when it is asked to."""
+        return f"{self.topic}.dead-letters"
+
+    async def letters(self) -> list[ConsumerRecord]:
+        """What is in the topic of dead letters, in order of partition and offset."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.broker.bootstrap_servers,
+            group_id="letters",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            numbers = await self._producer.partitions_for(self.dead_letters)
+            places = [TopicPartition(self.dead_letters, number) for number in numbers]
+            consumer.assign(places)
+            await consumer.seek_to_beginning()
+            ends = await consumer.end_offsets(places)
+            found: list[ConsumerRecord] = []
+            async with asyncio.timeout(LIMIT):
+                while any([await consumer.position(place) < ends[place] for place in places]):
+                    for records in (await consumer.getmany(timeout_ms=50)).values():
+                        found += records
+        finally:
+            await consumer.stop()
+        return sorted(found, key=lambda record: (record.partition, record.offset))
 
     async def committed(self) -> dict[int, int]:
         """The group's offsets by partition; partitions without are left out."""
