@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 from ldsync.demo.broker import Api, EmbeddedBroker
 from ldsync.kafka.errors import SourceFailed, SourceMisconfigured, SourceUnavailable
 from ldsync.sync.states import State
-from tests.support.eventually import eventually
 from tests.support.worker_rig import Hand, Rig, events_of, people, rigged
 
 NOT_ENOUGH_REPLICAS, TOPIC_DENIED, TOO_LARGE, CLUSTER_DENIED, REBALANCING = 19, 29, 10, 31, 27
@@ -39,22 +38,13 @@ def headers_of(letter: ConsumerRecord) -> dict[str, str]:
     return {name: content.decode() for name, content in letter.headers}
 
 
-async def until_committed(rig: Rig, offset: int, partition: int = 0) -> None:
-    """Wait until the group has committed this offset."""
-
-    async def committed() -> bool:
-        return (await rig.committed()).get(partition) == offset
-
-    await eventually(committed, f"offset {offset} is committed", 20.0, pause=0.02)
-
-
 async def test_an_invalid_record_is_kept_as_it_is_and_says_where_it_is_from(rig: Rig) -> None:
     """Key and value are the bytes that came; the headers name place, time, reason and trace."""
     hand = rig.work()
     before = int(time.time() * 1000)
     await rig.write(b"\xff{", key=b"\x00k", headers=[("traceparent", b"00-1-2-01"), ("x", b"y")])
     await rig.enter("a")
-    await until_committed(rig, 2)
+    await rig.until_committed(2)
     (letter,) = await rig.letters()
     assert (letter.key, letter.value) == (b"\x00k", b"\xff{")
     headers = headers_of(letter)
@@ -79,7 +69,7 @@ async def test_a_record_with_an_invalid_part_is_kept_whole_and_once(rig: Rig) ->
     hand = rig.work()
     record = b"[" + rig.event("a") + b", 5, {}, " + rig.event("b") + b"]"
     await rig.write(record, b"[" + rig.event("c") + b"]", b'{"type": "page"}', None)
-    await until_committed(rig, 4)
+    await rig.until_committed(4)
     (letter,) = await rig.letters()
     assert letter.value == record
     assert headers_of(letter)["ldsync-reason"] == "not_an_object"
@@ -93,7 +83,7 @@ async def test_the_commit_never_passes_a_letter_without_acknowledgement(rig: Rig
     hand = rig.work(dead_letters={"timeout_seconds": 0.5})
     await hand.until_assigned()
     await rig.enter("a")
-    await until_committed(rig, 1)
+    await rig.until_committed(1)
     rig.broker.fail(Api.PRODUCE, 0, *REFUSED)  # the records below are written first
     with capture_logs() as logs:
         await rig.write(b"{", rig.event("b"))
@@ -105,7 +95,7 @@ async def test_the_commit_never_passes_a_letter_without_acknowledgement(rig: Rig
         assert "no acknowledgement" in hand.report.status()["dead_letters"]["problem"]
         assert hand.report.health().ready
         rig.broker.clear_failures(Api.PRODUCE)
-        await until_committed(rig, 3)
+        await rig.until_committed(3)
     assert [letter.value for letter in await rig.letters()] == [b"{"]
     assert len(events_of(logs, "dead_letters.unwritable")) == 1
     assert len(events_of(logs, "dead_letters.writable")) == 1
@@ -132,7 +122,7 @@ async def test_consumption_pauses_while_too_much_waits_to_be_kept(rig: Rig) -> N
     assert hand.parts.dead_letters.pending_bytes < 100_000 + 50 * 600
     assert hand.states[-1] == "paused"
     rig.broker.clear_failures(Api.PRODUCE)
-    await until_committed(rig, 1000)
+    await rig.until_committed(1000)
     assert sorted(letter.value for letter in await rig.letters()) == values
     assert hand.states[-1] == "running"
 
@@ -163,7 +153,7 @@ async def test_a_drain_whose_letters_cannot_be_written_ends_in_time(rig: Rig) ->
     assert (await rig.committed()).get(0, 0) == 0
     rig.broker.clear_failures(Api.PRODUCE)
     second = rig.work()
-    await until_committed(rig, 2)
+    await rig.until_committed(2)
     assert [letter.value for letter in await rig.letters()] == [b"{"]
     assert second.parts.dead_letters.written == 1
 
@@ -180,7 +170,7 @@ async def test_a_revoked_partition_takes_its_letters_along(rig: Rig) -> None:
     await hand.until(lambda: hand.parts.dead_letters.pending == 2, "only the new ones wait")
     assert (await rig.committed()).get(0, 0) == 0
     rig.broker.clear_failures(Api.PRODUCE)
-    await until_committed(rig, 2)
+    await rig.until_committed(2)
     assert {letter.value for letter in await rig.letters()} == {b"{", b"["}
     assert hand.parts.dead_letters.pending_bytes == 0
 
@@ -189,12 +179,12 @@ async def test_letters_survive_brokers_that_go_away(rig: Rig) -> None:
     """A new producer is made; each letter arrives once at least."""
     hand = rig.work(dead_letters={"timeout_seconds": 0.5})
     await rig.write(b"1,")
-    await until_committed(rig, 1)
+    await rig.until_committed(1)
     await rig.write(*[b"%d," % number for number in range(2, 50)])
     rig.broker.take_down()
     await asyncio.sleep(1.0)  # the outage itself
     rig.broker.bring_up()
-    await until_committed(rig, 49)
+    await rig.until_committed(49)
     assert {letter.value for letter in await rig.letters()} == {
         b"%d," % number for number in range(1, 50)
     }
@@ -221,7 +211,7 @@ async def test_half_of_a_topic_may_be_invalid(rig: Rig) -> None:
     """The ratio has to be exceeded."""
     await rig.write(*[b"no json"] * 50, *[rig.event(name) for name in people(50)])
     rig.work(dead_letters={"max_invalid_ratio": 0.5, "min_records": 100})
-    await until_committed(rig, 100)
+    await rig.until_committed(100)
     assert len(await rig.letters()) == 50
 
 
@@ -231,7 +221,7 @@ async def test_without_dead_letters_invalid_records_are_counted_and_passed_over(
         dead_letters={"enabled": False, "max_invalid_ratio": 0.1, "min_records": 1, "topic": "gone"}
     )
     await rig.write(b"{", b"[", b"5")
-    await until_committed(rig, 3)
+    await rig.until_committed(3)
     assert hand.outcomes == {"invalid": 3}
     assert await rig.letters() == []
     assert hand.report.status()["dead_letters"]["enabled"] is False
@@ -243,7 +233,7 @@ async def test_a_value_that_is_too_large_becomes_a_pointer_with_a_hash(rig: Rig)
     large, long_key = b"[" * 2000, b"k" * 5000
     await rig.write(large, key=b"k")
     await rig.write(b"[", key=long_key)
-    await until_committed(rig, 2)
+    await rig.until_committed(2)
     found = {headers_of(each)["ldsync-offset"]: each for each in await rig.letters()}
     first = json.loads(found["0"].value)
     assert headers_of(found["0"])["ldsync-value"] == "pointer"

@@ -135,6 +135,20 @@ class KafkaAdmin:
         )
         self._client.alter_user_scram_credentials([change])[name].result(LIMIT)
 
+    def allow(self, user: str, operation: str, kind: str, name: str) -> None:
+        """Let a user do something (`WRITE`) with a resource (`TOPIC`), by its whole name."""
+        acl = _admin.AclBinding(
+            _admin.ResourceType[kind],
+            name,
+            _admin.ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            _admin.AclOperation[operation],
+            _admin.AclPermissionType.ALLOW,
+        )
+        for answer in self._client.create_acls([acl]).values():
+            answer.result(LIMIT)
+
     def produce(
         self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], **settings: Any
     ) -> int:

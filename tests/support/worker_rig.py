@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -43,6 +43,7 @@ from ldsync.versions.memory import MemoryVersions
 from ldsync.worker import Parts, Worker
 from tests.support.eventually import eventually
 from tests.support.kafka_source import dead_letters_settings, kafka_settings
+from tests.support.real_kafka import RealKafka
 from tests.support.traffic import engage_event
 
 PROJECT, ENVIRONMENT, TOKEN = "p", "e", "api-worker-test"
@@ -96,12 +97,12 @@ class Hand:
             pacing=pacing,
             metrics=self.metrics,
         )
-        settings = kafka_settings(
-            rig.broker.bootstrap_servers,
-            topics=(rig.topic,),
-            group_id=options.group or rig.group,
-            **options.kafka,
-        )
+        own: dict[str, Any] = {
+            "bootstrap_servers": rig.broker.bootstrap_servers,
+            "topics": (rig.topic,),
+            "group_id": options.group or rig.group,
+        }
+        settings = kafka_settings(**(own | dict(options.kafka)))
         self.parts = Parts(
             decoder=Decoder(EventMapping()),
             buffer=Buffer(
@@ -248,10 +249,11 @@ class Rig:
             enable_auto_commit=False,
         )
 
-    async def open(self) -> None:
-        """Make the topic and connect."""
+    async def open(self, *, dead_letters: bool = True) -> None:
+        """Make the topic, and that of dead letters unless told otherwise, and connect."""
         self.broker.create_topic(self.topic, partitions=self.partitions)
-        self.broker.create_topic(self.dead_letters, partitions=2)
+        if dead_letters:
+            self.broker.create_topic(self.dead_letters, partitions=2)
         await self._producer.start()
         await self._asker.start()
 
@@ -350,6 +352,14 @@ class Rig:
         """Whether LaunchDarkly holds what the fold of all records says."""
         return not self.fold.differences(self.sim.state())
 
+    async def until_committed(self, offset: int, partition: int = 0, limit: float = LIMIT) -> None:
+        """Wait until the group has committed this offset."""
+
+        async def committed() -> bool:
+            return (await self.committed()).get(partition) == offset
+
+        await eventually(committed, f"offset {offset} is committed", limit, pause=0.02)
+
     async def until_settled(self, limit: float = LIMIT) -> None:
         """Wait until LaunchDarkly holds what the fold says and all offsets are committed.
 
@@ -370,11 +380,17 @@ class Rig:
 
 
 @asynccontextmanager
-async def rigged(broker: EmbeddedBroker, partitions: int = 1) -> AsyncIterator[Rig]:
-    """A rig. At the end no patch may have overlapped another one of its segment (P4, R1)."""
+async def rigged(
+    broker: EmbeddedBroker | RealKafka, partitions: int = 1, *, dead_letters: bool = True
+) -> AsyncIterator[Rig]:
+    """A rig. At the end no patch may have overlapped another one of its segment (P4, R1).
+
+    On a real broker, what only the mock can do is not there. `dead_letters` False leaves it to
+    ldsync to make their topic.
+    """
     async with Simulator(project=PROJECT, environment=ENVIRONMENT, token=TOKEN) as sim:
-        rig = Rig(broker, sim, partitions)
-        await rig.open()
+        rig = Rig(cast("EmbeddedBroker", broker), sim, partitions)
+        await rig.open(dead_letters=dead_letters)
         try:
             yield rig
         finally:
