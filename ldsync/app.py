@@ -132,7 +132,11 @@ class _App:
             buffer=buffer,
             ledger=ledger,
             dead_letters=DeadLetters(
-                settings.dead_letters, settings.kafka, metrics, structlog.get_logger()
+                settings.dead_letters,
+                settings.kafka,
+                decoder_of(settings),
+                metrics,
+                structlog.get_logger(),
             ),
             versions=versions,
             writer=_writer(settings, self._client, metrics, rng),

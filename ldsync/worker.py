@@ -20,7 +20,7 @@ from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from aiokafka import ConsumerRecord
 
@@ -240,17 +240,27 @@ class Worker:
             self._put_off(batch, outcome, seconds)
             return
         otherwise = dict.fromkeys(stale, STALE)
-        rejected: Collection[str] = ()
+        rejected: Mapping[str, str] = {}
         if isinstance(outcome, Rejected):
             rejected = outcome.members
             otherwise |= dict.fromkeys(rejected, Ending(RecordOutcome.REJECTED, outcome.reason))
         if self._buffer.is_current(batch):
             if isinstance(outcome, Rejected):
-                self._journal.rejected(batch, outcome.reason, outcome.members)
+                self._journal.rejected(batch, outcome.reason, rejected)
             self._journal.delivered(batch, rejected=rejected, seconds=seconds)
         self._schedule.succeeded(batch.segment)
-        self._buffer.settle(batch, time.monotonic(), otherwise)
+        self._buffer.land(batch, time.monotonic(), otherwise)
         self._journal.ended(self._buffer.take_ended())
+        if isinstance(outcome, Rejected) and rejected and self._buffer.is_current(batch):
+            self._dead_letters.reject(
+                batch, outcome.reason, rejected, partial(self._release, batch)
+            )
+        else:
+            self._release(batch)
+
+    def _release(self, batch: Batch) -> None:
+        """Let go of the records of a batch: its changes are delivered, or safe as dead letters."""
+        self._buffer.release(batch, time.monotonic())
 
     def _put_off(self, batch: Batch, retry: Retry, seconds: float) -> None:
         """Return a batch to the buffer, to be written when LaunchDarkly may accept it."""

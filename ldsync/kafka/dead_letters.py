@@ -24,13 +24,14 @@ from ldsync.kafka.letter import letter_of
 from ldsync.kafka.letter_topics import LetterTopics, topic_for
 from ldsync.kafka.letter_writer import LetterWriter, denied
 from ldsync.kafka.reach import reach
+from ldsync.kafka.rereading import Rejections
 from ldsync.kafka.security import client_options
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.outcomes import RecordOutcome
 from ldsync.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from aiokafka import ConsumerRecord
     from structlog.typing import FilteringBoundLogger
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from ldsync.engage.decoder import Several
     from ldsync.engage.verdict import Verdict
     from ldsync.kafka.letter import Letter
+    from ldsync.kafka.rereading import Reads
+    from ldsync.sync.batch import Batch
     from ldsync.sync.ledger import Chunk
     from ldsync.telemetry.metrics import Metrics
 
@@ -60,12 +63,11 @@ class DeadLetters:
     Args:
         settings: The section `[dead_letters]`.
         kafka: The section `[kafka]`: brokers, security, and the topics that are read.
+        decoder: Reads records again; one of its own, because it counts what it reads.
         metrics: `dead_letters`, `dead_letter_failures`; `pending` is for a gauge.
         log: A structlog logger.
 
     Attributes:
-        pending: Letters that the broker has not acknowledged yet.
-        pending_bytes: About how much memory they take.
         written: Letters that it has acknowledged, in this process's life.
         problem: Why they cannot be written, in words; empty while they can.
     """
@@ -74,6 +76,7 @@ class DeadLetters:
         self,
         settings: DeadLettersSettings,
         kafka: KafkaSettings,
+        decoder: Reads,
         metrics: Metrics,
         log: FilteringBoundLogger,
     ) -> None:
@@ -86,12 +89,16 @@ class DeadLetters:
         self._writer: LetterWriter | None = None
         self._queue: deque[tuple[float, Letter]] = deque()
         self._wake = asyncio.Event()
-        self._emptied = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._rejections = Rejections(
+            settings, kafka, decoder, post=self.post, room=self._room, log=log
+        )
+        self._options: dict[str, Any] = {}
         self._epoch = 0
         self._flushing = 0
         self._over = False
-        self.pending = 0
-        self.pending_bytes = 0
+        self._letters = 0
+        self._letter_bytes = 0
         self.written = 0
         self.problem = ""
 
@@ -130,9 +137,31 @@ class DeadLetters:
     def post(self, letter: Letter) -> None:
         """Take in a letter; its receipt is released once the broker has acknowledged it."""
         self._queue.append((time.monotonic() + HELD_SECONDS, letter))
-        self.pending += 1
-        self.pending_bytes += letter.size
+        self._letters += 1
+        self._letter_bytes += letter.size
         self._wake.set()
+
+    def reject(
+        self, batch: Batch, reason: str, members: Mapping[str, str], settled: Callable[[], None]
+    ) -> None:
+        """Take in members of a batch that LaunchDarkly refused, each with what it said.
+
+        Their records are read again. `settled` is called when all their letters were acknowledged.
+        """
+        if self._settings.enabled:
+            self._rejections.add(batch, reason, members, settled)
+        else:
+            settled()
+
+    @property
+    def pending(self) -> int:
+        """Records and changes whose letters the broker has not acknowledged yet."""
+        return self._letters + self._rejections.waiting
+
+    @property
+    def pending_bytes(self) -> int:
+        """About how much memory they take."""
+        return self._letter_bytes + self._rejections.waiting_bytes
 
     def over_budget(self) -> bool:
         """Say whether consumption should pause (P3), with hysteresis."""
@@ -150,11 +179,17 @@ class DeadLetters:
         self._flushing += 1
         try:
             while not self.empty:
-                self._emptied.clear()
+                self._progress.clear()
                 self._wake.set()
-                await self._emptied.wait()
+                await self._progress.wait()
         finally:
             self._flushing -= 1
+
+    async def _room(self) -> None:
+        """Wait until not too many letters wait to be written."""
+        while self._letter_bytes >= self._settings.max_pending_bytes:
+            self._progress.clear()
+            await self._progress.wait()
 
     def discard(self) -> None:
         """End the epoch: forget what waits, without settling it (P6).
@@ -162,15 +197,16 @@ class DeadLetters:
         What is being written may still arrive; it settles nothing that counts any longer.
         """
         self._epoch += 1
+        self._rejections.discard()
         for _, letter in self._queue:
             self._forget(letter)
         self._queue.clear()
+        self._progress.set()
 
     def _forget(self, letter: Letter) -> None:
-        self.pending -= 1
-        self.pending_bytes -= letter.size
-        if self.empty:
-            self._emptied.set()
+        self._letters -= 1
+        self._letter_bytes -= letter.size
+        self._progress.set()
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -183,7 +219,7 @@ class DeadLetters:
         """
         if not self._settings.enabled:
             return
-        options = await asyncio.to_thread(client_options, self._kafka)
+        options = self._options = await asyncio.to_thread(client_options, self._kafka)
         await reach(self._kafka, options)
         topics = LetterTopics(self._settings, self._kafka, options, self._log)
         await topics.start()
@@ -207,6 +243,11 @@ class DeadLetters:
 
     async def run(self) -> None:
         """Write what is taken in, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write())
+            tasks.create_task(self._rejections.run(self._options))
+
+    async def _write(self) -> None:
         rng = random.Random()
         failures = 0
         while True:

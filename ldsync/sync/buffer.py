@@ -212,9 +212,15 @@ class Buffer:
         return batch.epoch == self._epoch
 
     def settle(self, batch: Batch, now: float, otherwise: Mapping[str, Ending] = _NOTHING) -> None:
-        """Let go of a batch whose changes need nothing more.
+        """Let go of a batch whose changes need nothing more; see `land` and `release`."""
+        self.land(batch, now, otherwise)
+        self.release(batch, now)
 
-        They were delivered, but for those of the members in `otherwise`.
+    def land(self, batch: Batch, now: float, otherwise: Mapping[str, Ending] = _NOTHING) -> None:
+        """Take note that a batch was written, so that others of its segment may go.
+
+        Its changes were delivered, but for those of the members in `otherwise`. Its records stay
+        held until `release`: some of its changes may have been refused, and not be safe yet.
         """
         lane = batch.lane
         self._land(batch)
@@ -222,8 +228,13 @@ class Buffer:
         lane.not_before = 0.0
         if self.is_current(batch):
             self._end_all(batch, otherwise)
-            lane.settle(batch.pages)
         self._after(lane, now)
+
+    def release(self, batch: Batch, now: float) -> None:
+        """Let go of the records of a batch that has landed, unless its epoch is over (P6)."""
+        if self.is_current(batch):
+            batch.lane.settle(batch.pages)
+            self._after(batch.lane, now)
 
     def _end_all(self, batch: Batch, otherwise: Mapping[str, Ending]) -> None:
         shared = batch.tallies.keys()

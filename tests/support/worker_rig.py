@@ -113,6 +113,7 @@ class Hand:
             dead_letters=DeadLetters(
                 dead_letters_settings(**options.dead_letters),
                 settings,
+                Decoder(EventMapping()),
                 self.metrics,
                 structlog.get_logger(),
             ),
