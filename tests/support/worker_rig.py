@@ -53,7 +53,10 @@ LIMIT = 20.0  # seconds that anything waited for may take
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a worker of a test is set up: everything that takes time is short. Times in seconds."""
+    """How a worker of a test is set up: everything that takes time is short. Times in seconds.
+
+    `writer` stands in for the one to LaunchDarkly.
+    """
 
     group: str = ""
     max_in_flight: int = 8
@@ -69,6 +72,7 @@ class Options:
     longest_operator: float = 2.0
     kafka: Mapping[str, Any] = field(default_factory=dict)
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
+    writer: Any = None
 
 
 class Hand:
@@ -118,7 +122,8 @@ class Hand:
                 structlog.get_logger(),
             ),
             versions=MemoryVersions(100_000, time.monotonic()),
-            writer=StandardWriter(
+            writer=options.writer
+            or StandardWriter(
                 self.client,
                 PROJECT,
                 ENVIRONMENT,
