@@ -113,6 +113,7 @@ class Worker:
                             self._flush(),
                             self._commit(),
                             self._dead_letters.run(),
+                            self._dead_letters.reread(),
                         )
                     ]
                     await self._stop.wait()

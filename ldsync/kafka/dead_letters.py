@@ -241,13 +241,12 @@ class DeadLetters:
         if self._writer is not None:
             await self._writer.close()
 
+    async def reread(self) -> None:
+        """Find the records of refused changes, for ever."""
+        await self._rejections.run(self._options)
+
     async def run(self) -> None:
         """Write what is taken in, for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write())
-            tasks.create_task(self._rejections.run(self._options))
-
-    async def _write(self) -> None:
         rng = random.Random()
         failures = 0
         while True:
