@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError
 
 from ldsync.engage.verdict import BAD_JSON
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
@@ -23,6 +23,7 @@ from ldsync.kafka.guard import HELD_SECONDS, Guard
 from ldsync.kafka.letter import letter_of
 from ldsync.kafka.letter_topics import LetterTopics, topic_for
 from ldsync.kafka.letter_writer import LetterWriter, denied
+from ldsync.kafka.outbox import Outbox
 from ldsync.kafka.reach import reach
 from ldsync.kafka.rereading import Rejections
 from ldsync.kafka.security import client_options
@@ -44,10 +45,6 @@ if TYPE_CHECKING:
     from ldsync.sync.batch import Batch
     from ldsync.sync.ledger import Chunk
     from ldsync.telemetry.metrics import Metrics
-
-ROUND_BYTES: Final = 4_194_304
-ROUND_LETTERS: Final = 10_000
-"""What is written before the next look at what waits."""
 
 _RESUME_RATIO: Final = 0.5
 _QUIET_SECONDS: Final = 60.0
@@ -87,18 +84,12 @@ class DeadLetters:
         self._guard = Guard(settings.max_invalid_ratio, settings.min_records)
         self._throttle = Throttle(_QUIET_SECONDS)
         self._writer: LetterWriter | None = None
-        self._queue: deque[tuple[float, Letter]] = deque()
-        self._wake = asyncio.Event()
-        self._progress = asyncio.Event()
+        self._outbox = Outbox(self._may_go, HELD_SECONDS)
         self._rejections = Rejections(
             settings, kafka, decoder, post=self.post, room=self._room, log=log
         )
         self._options: dict[str, Any] = {}
-        self._epoch = 0
-        self._flushing = 0
         self._over = False
-        self._letters = 0
-        self._letter_bytes = 0
         self.written = 0
         self.problem = ""
 
@@ -133,13 +124,12 @@ class DeadLetters:
             detail = _parse_error(record.value) if verdict is BAD_JSON else ""
             chunk.hold()
             self.post(letter_of(record, to, verdict.reason, chunk, detail=detail))
+        if self._guard.trusts(source):
+            self._outbox.look_again()
 
     def post(self, letter: Letter) -> None:
         """Take in a letter; its receipt is released once the broker has acknowledged it."""
-        self._queue.append((time.monotonic() + HELD_SECONDS, letter))
-        self._letters += 1
-        self._letter_bytes += letter.size
-        self._wake.set()
+        self._outbox.add(letter)
 
     def reject(
         self, batch: Batch, reason: str, members: Mapping[str, str], settled: Callable[[], None]
@@ -156,12 +146,12 @@ class DeadLetters:
     @property
     def pending(self) -> int:
         """Records and changes whose letters the broker has not acknowledged yet."""
-        return self._letters + self._rejections.waiting
+        return self._outbox.letters + self._rejections.waiting
 
     @property
     def pending_bytes(self) -> int:
         """About how much memory they take."""
-        return self._letter_bytes + self._rejections.waiting_bytes
+        return self._outbox.bytes + self._rejections.waiting_bytes
 
     def over_budget(self) -> bool:
         """Say whether consumption should pause (P3), with hysteresis."""
@@ -176,37 +166,19 @@ class DeadLetters:
 
     async def flush(self) -> None:
         """Wait until every letter was acknowledged; for ever, if the topic cannot be written."""
-        self._flushing += 1
-        try:
-            while not self.empty:
-                self._progress.clear()
-                self._wake.set()
-                await self._progress.wait()
-        finally:
-            self._flushing -= 1
+        await self._outbox.until(lambda: self.empty, hurry=True)
 
     async def _room(self) -> None:
         """Wait until not too many letters wait to be written."""
-        while self._letter_bytes >= self._settings.max_pending_bytes:
-            self._progress.clear()
-            await self._progress.wait()
+        await self._outbox.until(lambda: self._outbox.bytes < self._settings.max_pending_bytes)
 
     def discard(self) -> None:
         """End the epoch: forget what waits, without settling it (P6).
 
         What is being written may still arrive; it settles nothing that counts any longer.
         """
-        self._epoch += 1
         self._rejections.discard()
-        for _, letter in self._queue:
-            self._forget(letter)
-        self._queue.clear()
-        self._progress.set()
-
-    def _forget(self, letter: Letter) -> None:
-        self._letters -= 1
-        self._letter_bytes -= letter.size
-        self._progress.set()
+        self._outbox.discard()
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -228,13 +200,12 @@ class DeadLetters:
             await self._writer.open()
         except (KafkaError, TimeoutError) as error:
             await self._writer.close()
+            words = f"The producer of dead letters does not start: {error!r}"
             if isinstance(error, TimeoutError) or error.retriable:
-                raise SourceUnavailable(
-                    f"The producer of dead letters does not start: {error!r}"
-                ) from None
-            raise SourceMisconfigured(
-                denied(self._settings.topic or "the dead-letter topics")
-            ) from None
+                raise SourceUnavailable(words) from None
+            if isinstance(error, ClusterAuthorizationFailedError):
+                words = denied(self._settings.topic or "the dead-letter topics")
+            raise SourceMisconfigured(words) from None
 
     async def stop(self) -> None:
         """Close; takes seconds even when no broker answers. What waits is not written."""
@@ -250,8 +221,8 @@ class DeadLetters:
         rng = random.Random()
         failures = 0
         while True:
-            letters = await self._next_round()
-            epoch = self._epoch
+            letters = await self._outbox.next_round()
+            epoch = self._outbox.epoch
             assert self._writer is not None  # noqa: S101 - letters are taken in after the start
             result = await self._writer.write(letters)
             self._settle(result.letters)
@@ -260,60 +231,30 @@ class DeadLetters:
                 self._recovered()
                 continue
             done = set(result.letters)
-            self._return([letter for letter in letters if letter not in done], epoch)
+            left = [letter for letter in letters if letter not in done]
+            self._outbox.give_back(left, epoch)
             if not result.at_once:
                 failures += 1
                 self._failed(result.error)
                 await asyncio.sleep(_BACKOFF.delay(failures, rng))
 
-    async def _next_round(self) -> list[Letter]:
-        """Take what may be written now, as soon as there is something."""
-        while True:
-            self._wake.clear()
-            wait = None
-            if self._queue:
-                held_until, first = self._queue[0]
-                held = not (self._flushing or self._trusted(first))
-                wait = held_until - time.monotonic() if held else 0.0
-                if wait <= 0.0:
-                    return self._take_round()
-            try:
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-
-    def _trusted(self, letter: Letter) -> bool:
-        """Whether a letter need not wait for the guard: its record is no part of what it judges."""
+    def _may_go(self, letter: Letter) -> bool:
+        """Whether a letter need not wait for the guard: its topic was judged, or it is no part."""
         return (
             letter.refusal is not None
             or letter.origin is None
             or self._guard.trusts(letter.origin.topic)
         )
 
-    def _take_round(self) -> list[Letter]:
-        letters: list[Letter] = []
-        size = 0
-        while self._queue and size < ROUND_BYTES and len(letters) < ROUND_LETTERS:
-            _, letter = self._queue.popleft()
-            letters.append(letter)
-            size += letter.size
-        return letters
-
     def _settle(self, letters: Iterable[Letter]) -> None:
+        counts: Counter[str] = Counter()
         for letter in letters:
-            self.written += 1
-            self._metrics.dead_letters[letter.reason].inc()
+            counts[letter.reason] += 1
             letter.receipt.release()
-            self._forget(letter)
-
-    def _return(self, letters: list[Letter], epoch: int) -> None:
-        """Put back what was not written, before what came since; unless its epoch is over."""
-        if epoch == self._epoch:
-            self._queue.extendleft((0.0, letter) for letter in reversed(letters))
-            return
-        for letter in letters:
-            self._forget(letter)
+            self._outbox.done(letter)
+        for reason, count in counts.items():
+            self.written += count
+            self._metrics.dead_letters[reason].inc(count)
 
     def _failed(self, error: str) -> None:
         self.problem = error

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 BATCH_BYTES: Final = 262_144
 """Letters that are sent together, in bytes before compression."""
 
+_TURN_LETTERS: Final = 500
 _METADATA_SECONDS: Final = 60.0
 _CLOSE_SECONDS: Final = 2.0
 _CANCELS: Final = 10
@@ -155,12 +156,11 @@ class LetterWriter:
         if trouble is None and len(written) == len(letters):
             return Written(written)
         refused = [batch for batch in sent if isinstance(batch.error, _TOO_LARGE)]
-        for batch in refused:
-            self._make_smaller(batch)
+        smaller = [batch for batch in refused if self._make_smaller(batch)]
         trouble = next((batch.error for batch in sent if batch.error is not None), trouble)
         self._topics.forget()
         await self.close()
-        return Written(written, _words(trouble, letters), at_once=bool(refused))
+        return Written(written, _words(trouble, letters), at_once=bool(smaller))
 
     async def _hand_over(
         self, producer: AIOKafkaProducer, letters: Sequence[Letter], sent: list[_Sent]
@@ -169,15 +169,21 @@ class LetterWriter:
 
         `sent` has those that were handed over, also when this is cut short.
         """
-        places: dict[tuple[str, int], list[Letter]] = {}
+        numbers: dict[str, list[int]] = {}
         spare: dict[str, int] = {}
-        for letter in letters:
-            numbers = sorted(await producer.partitions_for(letter.to))
+        for topic in {letter.to for letter in letters}:
+            numbers[topic] = sorted(await producer.partitions_for(topic))
             # Letters without a key stay together, in a partition that differs from time to time.
-            number = spare.setdefault(letter.to, random.choice(numbers))
+            spare[topic] = random.choice(numbers[topic])
+        places: dict[tuple[str, int], list[Letter]] = {}
+        for count, letter in enumerate(letters):
+            number = spare[letter.to]
             if letter.key is not None:
-                number = _partition_of(letter.key, numbers, numbers)
+                every = numbers[letter.to]
+                number = _partition_of(letter.key, every, every)
             places.setdefault((letter.to, number), []).append(letter)
+            if count % _TURN_LETTERS == 0:
+                await asyncio.sleep(0)
         for (topic, number), found in places.items():
             done = 0
             while done < len(found):
@@ -194,8 +200,7 @@ class LetterWriter:
     ) -> tuple[Any, int]:
         """Make a batch of as many letters as fit: one at least, however large it is."""
         builder = producer.create_batch()
-        largest = self._largest.get(topic, BATCH_BYTES)
-        longest = self._longest.get(topic, self._settings.max_letter_bytes)
+        largest, longest = self._limit(topic), self._longest_in(topic)
         taken = 0
         for letter in letters:
             if taken and builder.size() + letter.size > largest:
@@ -206,13 +211,21 @@ class LetterWriter:
             taken += 1
         return builder, taken
 
-    def _make_smaller(self, batch: _Sent) -> None:
-        """Remember what a topic does not take."""
-        topic = batch.letters[0].to
-        if len(batch.letters) > 1:
-            self._largest[topic] = min(batch.size, self._largest.get(topic, BATCH_BYTES)) // 2
-        else:
-            self._longest[topic] = batch.letters[0].size - 1
+    def _make_smaller(self, batch: _Sent) -> bool:
+        """Remember what a topic does not take; say whether less than that can be sent."""
+        first, *others = batch.letters
+        if others:
+            self._largest[first.to] = min(batch.size, self._limit(first.to)) // 2
+            return True
+        was_whole = first.origin is not None and first.size <= self._longest_in(first.to)
+        self._longest[first.to] = min(first.size - 1, self._longest_in(first.to))
+        return was_whole
+
+    def _limit(self, topic: str) -> int:
+        return self._largest.get(topic, BATCH_BYTES)
+
+    def _longest_in(self, topic: str) -> int:
+        return self._longest.get(topic, self._settings.max_letter_bytes)
 
     async def close(self) -> None:
         """Give the producer up; what it has not sent is not sent."""

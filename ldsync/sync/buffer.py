@@ -14,6 +14,7 @@ How the records ended whose changes leave the buffer is told by `take_ended` (P7
 from __future__ import annotations
 
 import heapq
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -228,6 +229,8 @@ class Buffer:
         lane.not_before = 0.0
         if self.is_current(batch):
             self._end_all(batch, otherwise)
+            for page in batch.pages:
+                page.count = 0  # what it still holds are records, not changes
         self._after(lane, now)
 
     def release(self, batch: Batch, now: float) -> None:
@@ -318,7 +321,8 @@ class Buffer:
             (
                 record_ms
                 for lane in self._lanes.values()
-                if lane.pages and (record_ms := lane.pages[0].arrivals[0][0]) >= 0
+                for page in islice((page for page in lane.pages if page.count), 1)
+                if (record_ms := page.arrivals[0][0]) >= 0
             ),
             default=None,
         )

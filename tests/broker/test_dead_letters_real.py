@@ -103,6 +103,21 @@ async def test_what_the_topic_does_not_take_is_sent_smaller(
     assert hand.metric("ldsync_dead_letter_failures_total") == 0
 
 
+async def test_a_topic_that_does_not_even_take_a_pointer_holds_the_commit(
+    rig: Rig, real_kafka: RealKafka
+) -> None:
+    """It is tried again, but not in a hurry, and the reason is shown."""
+    limits = {"max.message.bytes": "100"}
+    await asyncio.to_thread(real_kafka.create_topic, rig.dead_letters, 1, limits)
+    hand = rig.work()
+    await rig.write(b"{")
+    failures = "ldsync_dead_letter_failures_total"
+    await hand.until(lambda: hand.metric(failures) >= 2, "it is tried again")
+    assert hand.metric(failures) < 5
+    assert "MessageSizeTooLarge" in hand.report.status()["dead_letters"]["problem"]
+    assert (await rig.committed()).get(0, 0) == 0
+
+
 async def test_a_topic_that_is_deleted_is_made_again(rig: Rig, real_kafka: RealKafka) -> None:
     """What could not be written to it meanwhile is written then."""
     hand = rig.work(dead_letters={"timeout_seconds": 1.0})

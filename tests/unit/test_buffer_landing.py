@@ -21,8 +21,10 @@ def test_a_batch_that_landed_holds_its_records_and_nothing_else(intake: Intake) 
     batch = intake.take(0.0)
     intake.buffer.land(batch, 0.0)
     assert (intake.buffer.empty, intake.buffer.in_flight) == (True, 0)
+    assert intake.buffer.oldest_ms() is None
     assert intake.committable() is None
-    intake.add(vip, "a", "d", "e", version=2)
+    intake.add(vip, "a", "d", "e", version=2, record_ms=7_000)
+    assert intake.buffer.oldest_ms() == 7_000
     again = intake.take(0.0)
     assert keys(again) == ["a", "d", "e"]
     intake.buffer.settle(again, 0.0)
