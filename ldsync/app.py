@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 import ldsync
+from ldsync.engage.verdict import VERDICTS
+from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
@@ -28,6 +30,7 @@ from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget
+from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.policy import Policy
 from ldsync.telemetry import log as logging
 from ldsync.telemetry.http import AdminError, AdminServer
@@ -131,6 +134,13 @@ class _App:
             decoder=decoder_of(settings),
             buffer=buffer,
             ledger=ledger,
+            dead_letters=DeadLetters(
+                settings.dead_letters,
+                settings.kafka,
+                decoder_of(settings),
+                metrics,
+                structlog.get_logger(),
+            ),
             versions=versions,
             writer=writer,
             pacing=pacing,
@@ -216,8 +226,12 @@ def _begin_at_zero(metrics: Metrics) -> None:
     """Show what can go wrong before it does: of a series that begins at 1 no increase is seen."""
     for why in RetryReason:
         metrics.retries[why.value].inc(0)
+    for verdict in VERDICTS:
+        if verdict.outcome is RecordOutcome.INVALID:
+            metrics.dead_letters[verdict.reason].inc(0)
     for reason in REJECTIONS:
         metrics.rejected_changes[reason].inc(0)
+        metrics.dead_letters[reason].inc(0)
 
 
 def _keep_freed_memory() -> None:

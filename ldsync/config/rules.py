@@ -4,6 +4,7 @@ Each rule is a function from the settings to its violations. A violation names e
 depends on, so that a rule is not applied to values that are already known to be wrong.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from ldsync.config.settings import Settings
 
 _HEARTBEATS_PER_SESSION = 3
+# What ldsync.kafka.topics leaves out of a pattern.
+_DEAD_LETTERS = (".dead-letters", ".ldsync-dead-letters")
+_LONGEST_TOPIC = 249
 _SSL_KEYS = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_key_password")
 
 
@@ -67,6 +71,37 @@ def _topics(settings: "Settings") -> Iterator[Violation]:
         )
     if not kafka.topics and not kafka.topic_pattern:
         yield Violation(keys, "must name at least one topic (or set kafka.topic_pattern)")
+
+
+def _dead_letters(settings: "Settings") -> Iterator[Violation]:
+    """What ldsync writes must not come in again."""
+    kafka, topic = settings.kafka, settings.dead_letters.topic
+    if not settings.dead_letters.enabled:
+        return
+    written = {topic} if topic else {f"{name}{_DEAD_LETTERS[0]}" for name in kafka.topics}
+    for name in sorted(written & set(kafka.topics)):
+        yield Violation(
+            ("dead_letters.topic", "kafka.topics"),
+            f"would have ldsync read its own dead letters: {name} is in kafka.topics",
+        )
+    if (
+        topic
+        and kafka.topic_pattern
+        and not topic.endswith(_DEAD_LETTERS)
+        and re.compile(kafka.topic_pattern).fullmatch(topic)
+    ):
+        yield Violation(
+            ("dead_letters.topic", "kafka.topic_pattern"),
+            "would have ldsync read its own dead letters: kafka.topic_pattern matches it. A name "
+            f"that ends with {_DEAD_LETTERS[0]} is never matched",
+        )
+    longest = _LONGEST_TOPIC - len(_DEAD_LETTERS[0])
+    for name in kafka.topics if not topic else ():
+        if len(name) > longest:
+            yield Violation(
+                ("dead_letters.topic", "kafka.topics"),
+                f"is required: {name}{_DEAD_LETTERS[0]} is too long for a topic",
+            )
 
 
 def _sasl(settings: "Settings") -> Iterator[Violation]:
@@ -198,6 +233,7 @@ def _is_given(value: object) -> bool:
 _RULES: tuple[Callable[["Settings"], Iterator[Violation]], ...] = (
     _required,
     _topics,
+    _dead_letters,
     _sasl,
     _ssl,
     _kafka_times,

@@ -246,6 +246,44 @@ class NamingSettings(Section):
     )
 
 
+class DeadLettersSettings(Section):
+    """Where records go that cannot be applied; see docs/dead-letters.md."""
+
+    enabled: bool = Field(
+        default=True, description="false: invalid records are only counted and logged."
+    )
+    topic: Annotated[str, AfterValidator(values.topic)] = Field(
+        default="",
+        description="Topic for all; empty: one for each topic read, <topic>.dead-letters.",
+    )
+    create_topic: bool = Field(
+        default=True, description="Whether ldsync may make the topic if it is missing."
+    )
+    partitions: int = Field(
+        default=0, ge=0, description="Of a topic that it makes; 0 for the brokers' default."
+    )
+    replication_factor: int = Field(default=0, ge=0, le=32767, description="The same.")
+    timeout_seconds: Seconds = Field(
+        default=30.0, description="For one attempt to write; then again, with a new connection."
+    )
+    max_letter_bytes: Bytes = Field(
+        default=1_000_000,
+        description="A larger record is replaced by a pointer to it and its hash.",
+    )
+    max_pending_bytes: Bytes = Field(
+        default=16_777_216, description="Consumption pauses while so much waits to be written."
+    )
+    max_invalid_ratio: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Stop when more of a topic is invalid: it is the wrong one. 1: never stop.",
+    )
+    min_records: Count = Field(
+        default=1000, description="Records of a topic to be seen before it is judged."
+    )
+
+
 class OrderingSettings(Section):
     """How the newest change of a member wins, whatever the order of arrival."""
 

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     buffer: sections.BufferSettings = sections.BufferSettings()
     retry: sections.RetrySettings = sections.RetrySettings()
     naming: sections.NamingSettings = sections.NamingSettings()
+    dead_letters: sections.DeadLettersSettings = sections.DeadLettersSettings()
     ordering: sections.OrderingSettings = sections.OrderingSettings()
     shutdown: sections.ShutdownSettings = sections.ShutdownSettings()
     admin: sections.AdminSettings = sections.AdminSettings()

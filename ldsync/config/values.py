@@ -58,6 +58,11 @@ def topics(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def topic(value: str) -> str:
+    """The name of one topic, or nothing."""
+    return topics((value,))[0] if value else value
+
+
 def topic_pattern(value: str) -> str:
     """A regular expression that Python can compile, or nothing."""
     try:

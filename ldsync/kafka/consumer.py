@@ -130,10 +130,11 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
 
     async def _abandon(self) -> None:
         """Let go of what a `stop` that did not end well has left."""
-        # Without a group there is a coordinator with one task, of another name.
-        names = ("_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
-        tasks: list[asyncio.Task[object] | None]
-        tasks = [getattr(self._coordinator, name, None) for name in names]
+        tasks: list[asyncio.Task[object] | None] = []
+        if self._coordinator is not None:
+            # Which of them there are depends on whether there is a group.
+            names = ("_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+            tasks += [getattr(self._coordinator, name, None) for name in names]
         if self._fetcher is not None:
             tasks += [self._fetcher.error_future, *self._fetcher._pending_tasks]  # noqa: SLF001
         running = [task for task in tasks if task is not None]

@@ -31,9 +31,10 @@ Launch = Callable[..., LdsyncProcess]
 
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
-    """A cluster with the topic `events`."""
+    """A cluster with the topic `events` and that of its dead letters."""
     with EmbeddedBroker() as broker:
         broker.create_topic("events")
+        broker.create_topic("events.dead-letters")
         yield broker
 
 
@@ -176,6 +177,44 @@ async def test_an_admin_port_that_is_taken_ends_it_with_78(launch: Launch, sim: 
     assert await process.exit_code() == 78
     (line,) = _lines(process, "admin.unavailable")
     assert "admin.port" in line["detail"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "said"),
+    [
+        pytest.param(
+            {"topic": "missing", "create_topic": False}, 69, "no dead-letter topic", id="missing"
+        ),
+        pytest.param({"topic": "denied"}, 78, "grant Describe and Write", id="denied"),
+    ],
+)
+async def test_a_dead_letter_topic_that_cannot_be_used_ends_it(
+    broker: EmbeddedBroker, launch: Launch, settings: dict[str, object], code: int, said: str
+) -> None:
+    """What may come is waited for (69), what somebody has to grant is not (78)."""
+    broker.create_topic("denied")
+    broker.fail_topic("denied", TOPIC_DENIED)
+    process = launch({"kafka": {"start_timeout_seconds": 1.0}, "dead_letters": settings})
+    assert await process.exit_code() == code
+    (line,) = _lines(process, "kafka.unavailable") or _lines(process, "kafka.misconfigured")
+    assert said in line["detail"]
+
+
+async def test_a_topic_of_something_else_ends_it_with_1_and_is_not_copied(
+    broker: EmbeddedBroker, launch: Launch
+) -> None:
+    """Nothing was committed either, so that the next start says the same."""
+    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, linger_ms=20)
+    await producer.start()
+    sent = [await producer.send("events", b"something else") for _ in range(2000)]
+    await asyncio.gather(*sent)
+    await producer.stop()
+    process = launch()
+    assert await process.exit_code(limit=30.0) == 1
+    (line,) = _lines(process, "ldsync.crashed")
+    assert "dead_letters.max_invalid_ratio" in line["detail"]
+    committed = await committed_offsets(broker.bootstrap_servers, "ldsync", "events", 1)
+    assert committed.get(0, 0) == 0
 
 
 async def test_a_topic_that_may_not_be_read_ends_it_with_78(

@@ -46,6 +46,7 @@ WRONG_TEXT = {
     "launchdarkly.environment_key": "-production",
     "launchdarkly.tags": "ldsync,with blank",
     "naming.segment_key": "{audience}",
+    "dead_letters.topic": "dead letters",
     "admin.host": "",
 }
 ANY_TEXT = {
