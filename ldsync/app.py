@@ -137,7 +137,7 @@ class _App:
             dead_letters=DeadLetters(
                 settings.dead_letters,
                 settings.kafka,
-                decoder_of(settings),
+                lambda: decoder_of(settings),
                 metrics,
                 structlog.get_logger(),
             ),
