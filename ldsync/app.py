@@ -17,10 +17,8 @@ import structlog
 import ldsync
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
-from ldsync.launchdarkly.client import LaunchDarklyClient
-from ldsync.launchdarkly.environment import Environment, probe
-from ldsync.launchdarkly.outcome import REJECTED, Patience, RetryReason
-from ldsync.launchdarkly.pacing import Pacing
+from ldsync.launchdarkly.connection import Connection
+from ldsync.launchdarkly.outcome import REJECTED, RetryReason
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.mappings import decoder_of
@@ -116,11 +114,7 @@ class _App:
         metrics = Metrics()
         _begin_at_zero(metrics)
         journal = Journal(metrics)
-        pacing = Pacing(budget_share=settings.launchdarkly.budget_share, rng=rng)
-        self._client = _client(settings, pacing, metrics)
-        self._environment = Environment(
-            settings.launchdarkly.project_key, settings.launchdarkly.environment_key
-        )
+        self._launchdarkly = Connection(settings.launchdarkly, metrics, rng)
         buffer = Buffer(_limits(settings), _budget(settings))
         versions = MemoryVersions(settings.ordering.max_entries, time.monotonic())
         ledger = Ledger()
@@ -129,9 +123,10 @@ class _App:
             buffer=buffer,
             ledger=ledger,
             versions=versions,
-            writer=_writer(settings, self._client, metrics, rng),
-            pacing=pacing,
-            schedule=_schedule(settings, pacing, rng),
+            writer=_writer(settings, self._launchdarkly, metrics, rng),
+            environment=self._launchdarkly.environment,
+            pacing=self._launchdarkly.pacing,
+            schedule=_schedule(settings, self._launchdarkly, rng),
             journal=journal,
             metrics=metrics,
         )
@@ -140,7 +135,7 @@ class _App:
             _policy(settings),
             lambda listener: Source(settings.kafka, listener, metrics, structlog.get_logger()),
         )
-        self._report = Report(self.worker, parts, self._environment)
+        self._report = Report(self.worker, parts, self._launchdarkly.environment)
         self._report.bind(metrics)
         self._admin = AdminServer(
             settings.admin.host,
@@ -149,7 +144,7 @@ class _App:
             self._report.health,
             self._report.status,
         )
-        self._probing: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Listen for signals and scrapes, and begin to look for the environment."""
@@ -158,7 +153,7 @@ class _App:
             loop.add_signal_handler(number, self._stop, number)
         await self._admin.start()
         structlog.get_logger().info("admin.listening", url=self._admin.url)
-        self._probing = asyncio.create_task(self._probe())
+        self._keeping = asyncio.create_task(self._keep_connected())
         # What exists by now stays: the collector need not walk it again, nor run so often.
         gc.collect()
         gc.freeze()
@@ -169,12 +164,12 @@ class _App:
     async def __aexit__(self, *_exception: object) -> None:
         """Close what was opened, whatever happened."""
         try:
-            if self._probing is not None:
-                self._probing.cancel()
+            if self._keeping is not None:
+                self._keeping.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
-                    await self._probing
+                    await self._keeping
         finally:
-            await self._client.close()
+            await self._launchdarkly.close()
             await self._admin.stop()
 
     def _stop(self, number: int) -> None:
@@ -185,28 +180,13 @@ class _App:
         structlog.get_logger().info("ldsync.stopping", signal=signal.Signals(number).name)
         self.worker.stop()
 
-    async def _probe(self) -> None:
-        """Find the environment; if that fails by a defect, end the process instead of hanging."""
+    async def _keep_connected(self) -> None:
+        """Look after the connection; a defect there ends the process instead of hanging it."""
         try:
-            await self._find_environment()
+            await self._launchdarkly.keep()
         except Exception:
             self.worker.stop()  # and `__aexit__` raises it
             raise
-
-    async def _find_environment(self) -> None:
-        """Look the environment up until it is there: readiness waits for it, nothing else does."""
-        log = structlog.get_logger()
-        backoff = Backoff(1.0, _OPERATOR_FIRST_SECONDS)
-        attempt = 0
-        rng = random.Random()
-        while (problem := await probe(self._client, self._environment)) is not None:
-            attempt += 1
-            self._report.environment_problem = problem.detail
-            level = log.error if problem.patience is Patience.OPERATOR else log.warning
-            level("environment.unresolved", reason=problem.reason.value, detail=problem.detail)
-            await asyncio.sleep(backoff.delay(attempt, rng, problem.after))
-        self._report.environment_problem = ""
-        log.info("environment.resolved", environment=str(self._environment))
 
 
 def _begin_at_zero(metrics: Metrics) -> None:
@@ -228,26 +208,13 @@ def _keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_FROM_HEAP)
 
 
-def _client(settings: Settings, pacing: Pacing, metrics: Metrics) -> LaunchDarklyClient:
-    section = settings.launchdarkly
-    return LaunchDarklyClient(
-        section.base_url,
-        section.api_token.get_secret_value(),
-        timeout_seconds=section.timeout_seconds,
-        max_in_flight=section.max_in_flight,
-        pacing=pacing,
-        metrics=metrics,
-    )
-
-
 def _writer(
-    settings: Settings, client: LaunchDarklyClient, metrics: Metrics, rng: random.Random
+    settings: Settings, launchdarkly: Connection, metrics: Metrics, rng: random.Random
 ) -> StandardWriter:
     section = settings.launchdarkly
     return StandardWriter(
-        client,
-        section.project_key,
-        section.environment_key,
+        launchdarkly.client,
+        launchdarkly.environment,
         tags=section.tags,
         adopt=section.adopt,
         metrics=metrics,
@@ -269,12 +236,13 @@ def _budget(settings: Settings) -> Budget:
     return Budget(section.max_changes, section.max_bytes, section.resume_ratio)
 
 
-def _schedule(settings: Settings, pacing: Pacing, rng: random.Random) -> Schedule:
+def _schedule(settings: Settings, launchdarkly: Connection, rng: random.Random) -> Schedule:
     return Schedule(
         Backoff(settings.retry.initial_seconds, settings.retry.max_seconds),
         Backoff(_OPERATOR_FIRST_SECONDS, _OPERATOR_LONGEST_SECONDS, _OPERATOR_FLOOR),
-        pacing,
+        launchdarkly.pacing,
         rng,
+        launchdarkly.environment.doubt,
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ldsync.engage.decoder import Decoder
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
+    from ldsync.launchdarkly.environment import Environment
     from ldsync.launchdarkly.pacing import Pacing
     from ldsync.launchdarkly.schedule import Schedule
     from ldsync.launchdarkly.writers.standard import StandardWriter
@@ -54,6 +55,7 @@ class Parts:
     ledger: Ledger
     versions: MemoryVersions
     writer: StandardWriter
+    environment: Environment
     pacing: Pacing
     schedule: Schedule
     journal: Journal
@@ -77,6 +79,7 @@ class Worker:
         self._ledger = parts.ledger
         self._versions = parts.versions
         self._writer = parts.writer
+        self._environment = parts.environment
         self._pacing = parts.pacing
         self._schedule = parts.schedule
         self._journal = parts.journal
@@ -180,7 +183,8 @@ class Worker:
             self._wake.clear()
             wait = _LONGEST_SLEEP
             while len(self._writes) < self.policy.max_in_flight:
-                wait = self._pacing.open_at - now
+                # Where to write is not known before the environment is found.
+                wait = self._pacing.open_at - now if self._environment.resolved else _LONGEST_SLEEP
                 batch = self._buffer.take(now) if wait <= 0 else None
                 if batch is None:
                     deadline = self._buffer.next_deadline()

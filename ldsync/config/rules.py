@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ldsync.config.values import INSTANCES
+
 if TYPE_CHECKING:
     from ldsync.config.settings import Settings
 
@@ -38,14 +40,21 @@ def _required(settings: "Settings") -> Iterator[Violation]:
             "is required: set LDSYNC_LAUNCHDARKLY__API_TOKEN, or "
             "LDSYNC_LAUNCHDARKLY__API_TOKEN_FILE to the path of a file that holds it",
         )
-    if not launchdarkly.project_key:
+    given = {
+        "launchdarkly.project_key": launchdarkly.project_key,
+        "launchdarkly.environment_key": launchdarkly.environment_key,
+    }
+    missing = [key for key, value in given.items() if not value]
+    if len(missing) == 1:
+        (other,) = given.keys() - set(missing)
         yield Violation(
-            ("launchdarkly.project_key",), "is required: the key of the LaunchDarkly project"
+            (missing[0], other), f"is required with {other}: one does not name an environment"
         )
-    if not launchdarkly.environment_key:
+    elif missing and not launchdarkly.client_side_id:
         yield Violation(
-            ("launchdarkly.environment_key",),
-            "is required: the key of the environment in that project",
+            ("launchdarkly.client_side_id", *given),
+            "is required: LaunchDarkly shows it with the keys of the environment (or set "
+            "launchdarkly.project_key and launchdarkly.environment_key)",
         )
 
 
@@ -136,6 +145,13 @@ def _kafka_times(settings: "Settings") -> Iterator[Violation]:
 
 def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
     launchdarkly, ordering, retry = settings.launchdarkly, settings.ordering, settings.retry
+    address = INSTANCES[launchdarkly.instance]
+    if launchdarkly.instance != "us" and launchdarkly.base_url != address:
+        yield Violation(
+            ("launchdarkly.base_url", "launchdarkly.instance"),
+            f'contradicts launchdarkly.instance = "{launchdarkly.instance}", whose address is '
+            f"{address}: leave out one of them",
+        )
     if ordering.settle_seconds <= launchdarkly.timeout_seconds:
         yield Violation(
             ("ordering.settle_seconds", "launchdarkly.timeout_seconds"),

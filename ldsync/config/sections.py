@@ -17,6 +17,7 @@ Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
 Text = Annotated[str, AfterValidator(values.not_blank)]
 Key = Annotated[str, AfterValidator(values.launchdarkly_key)]
+ClientSideId = Annotated[str, AfterValidator(values.client_side_id)]
 # A TOML array is a list; what the rest of the program gets is a tuple.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
@@ -135,12 +136,21 @@ class LaunchDarklySettings(Section):
     api_token: Annotated[SecretStr, AfterValidator(values.api_token)] = Field(
         default=UNSET, description="Required. API access token (api-…) that may write segments."
     )
-    base_url: Annotated[str, AfterValidator(values.base_url)] = Field(
-        default="https://app.launchdarkly.com",
-        description="Other instances (EU, federal) have their own.",
+    client_side_id: ClientSideId = Field(
+        default="",
+        description="Client-side ID of the environment. Required, or else both of the keys below.",
     )
-    project_key: Key = Field(default="", description="Required. Key of the project.")
-    environment_key: Key = Field(default="", description="Required. Key of the environment in it.")
+    project_key: Key = Field(
+        default="", description="Key of the project; with environment_key, or not at all."
+    )
+    environment_key: Key = Field(default="", description="Key of the environment in it.")
+    instance: Literal["us", "eu", "federal"] = Field(
+        default="us", description="Where the account is: us, eu or federal."
+    )
+    base_url: Annotated[str, AfterValidator(values.base_url)] = Field(
+        default=values.INSTANCES["us"],
+        description="Address of the API, if it is not that of the instance.",
+    )
     write_path: Literal["standard"] = Field(
         default="standard", description="standard: semantic patches of ordinary segments."
     )
@@ -164,6 +174,15 @@ class LaunchDarklySettings(Section):
         le=1,
         description="Part of each announced rate limit that ldsync may use.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _instance_names_the_address(cls, data: Any) -> Any:
+        """Who names an instance need not also give its address."""
+        if isinstance(data, dict) and "base_url" not in data:
+            address = values.INSTANCES.get(str(data.get("instance")))
+            return {**data, "base_url": address} if address else data
+        return data
 
 
 class BatchSettings(Section):

@@ -15,8 +15,16 @@ TEMPLATE_FIELDS = ("audience_key", "audience_id")
 NAME_FIELDS = ("audience_name", *TEMPLATE_FIELDS)
 """What the name of a segment may be made of."""
 
+INSTANCES = {
+    "us": "https://app.launchdarkly.com",
+    "eu": "https://app.eu.launchdarkly.com",
+    "federal": "https://app.launchdarkly.us",
+}
+"""Addresses of LaunchDarkly's instances (launchdarkly-api contract 1.1)."""
+
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LAUNCHDARKLY_KEY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
+_CLIENT_SIDE_ID = re.compile(r"[0-9a-fA-F]{24}")
 _TAG = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 _PROVIDER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _SERVER = re.compile(r"(?P<host>[^\s:/,\[\]]+|\[[0-9a-fA-F:.%]+\])(:(?P<port>\d{1,5}))?")
@@ -109,6 +117,15 @@ def launchdarkly_key(value: str) -> str:
             "(the key, not the name that the user interface shows)"
         )
     return value
+
+
+def client_side_id(value: str) -> str:
+    """The id that LaunchDarkly gives an environment, or nothing. The value is not repeated."""
+    if value.startswith(("sdk-", "mob-", "api-")):
+        raise ValueError("is a secret key; the client-side ID has no prefix and is no secret")
+    if value and not _CLIENT_SIDE_ID.fullmatch(value):
+        raise ValueError("must be 24 hexadecimal digits, as LaunchDarkly shows it")
+    return value.lower()
 
 
 def tags(value: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import structlog
@@ -109,6 +109,9 @@ class LaunchDarklyClient:
         names: Mapping[str, str],
         body: bytes | None = None,
         content_type: str = JSON,
+        *,
+        query: Mapping[str, str] | None = None,
+        urgent: bool = False,
     ) -> Answer:
         """Send one request, when the gate is open, and read the answer.
 
@@ -119,22 +122,29 @@ class LaunchDarklyClient:
             names: What to put into the pattern; percent-encoded here.
             body: JSON, already encoded.
             content_type: Of the body.
+            query: Parameters behind the path.
+            urgent: Whether it goes out although writes are held back: it may find out why.
         """
-        while (closed_for := self.pacing.open_at - time.monotonic()) > 0:
+        while (closed_for := self._closed_for(urgent=urgent)) > 0:
             if closed_for > MAX_GATE_WAIT:
                 return NoAnswer(Silence.GATE, f"not sent: {self.pacing.reason}", after=closed_for)
             await asyncio.sleep(closed_for)
         started = time.monotonic()
-        answer = await self._exchange(method, route, names, body, content_type)
+        url = self._url(route, names, query)
+        answer = await self._exchange(method, route, url, body, content_type)
         status = answer.kind.value if isinstance(answer, NoAnswer) else str(answer.status)
         self._metrics.request_duration[method, route, status].observe(time.monotonic() - started)
         return answer
+
+    def _closed_for(self, *, urgent: bool) -> float:
+        opens = self.pacing.rate_open_at if urgent else self.pacing.open_at
+        return opens - time.monotonic()
 
     async def _exchange(
         self,
         method: Method,
         route: str,
-        names: Mapping[str, str],
+        url: URL,
         body: bytes | None,
         content_type: str,
     ) -> Answer:
@@ -144,7 +154,7 @@ class LaunchDarklyClient:
         try:
             async with self._opened().request(
                 method,
-                self._url(route, names),
+                url,
                 data=body,
                 headers=headers,
                 allow_redirects=False,  # the token is for this host alone
@@ -188,9 +198,10 @@ class LaunchDarklyClient:
             return max(0.0, self.pacing.open_at - now)
         return retry_after(headers)
 
-    def _url(self, route: str, names: Mapping[str, str]) -> URL:
+    def _url(self, route: str, names: Mapping[str, str], query: Mapping[str, str] | None) -> URL:
         path = route.format_map({name: quote(value, safe="") for name, value in names.items()})
-        return URL(self._base_url + path, encoded=True)
+        asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
+        return URL(self._base_url + path + asked, encoded=True)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

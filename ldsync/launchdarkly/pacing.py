@@ -63,15 +63,26 @@ class Pacing:
         rng: Source of jitter.
 
     Attributes:
-        open_at: Monotonic seconds before which no request may start; never moves back.
+        open_at: Monotonic seconds before which no write may start.
         reason: Why the gate was closed last, for logs and the status page; empty if it never was.
         remaining: Requests left by family (`global`, `route`, `auth_token`), as last announced.
     """
 
-    __slots__ = ("_most", "_rng", "_share", "_strikes", "_until", "open_at", "reason", "remaining")
+    __slots__ = (
+        "_held_until",
+        "_most",
+        "_rng",
+        "_share",
+        "_strikes",
+        "_until",
+        "rate_open_at",
+        "reason",
+        "remaining",
+    )
 
     def __init__(self, *, budget_share: float, rng: random.Random) -> None:
-        self.open_at = 0.0
+        self.rate_open_at = 0.0
+        self._held_until = 0.0
         self.reason = ""
         self.remaining: dict[str, float] = {}
         self._share = budget_share
@@ -80,6 +91,11 @@ class Pacing:
         self._strikes = 0
         # (family, route) -> (window, most that was seen remaining in it)
         self._most: dict[tuple[str, str], tuple[str, float]] = {}
+
+    @property
+    def open_at(self) -> float:
+        """Monotonic seconds before which no write may start."""
+        return max(self.rate_open_at, self._held_until)
 
     def observe(
         self, headers: Mapping[str, str], status: int, route: str, now: float, wall_ms: float
@@ -109,10 +125,14 @@ class Pacing:
         return closed
 
     def close_until(self, t: float, reason: str) -> None:
-        """Close the gate until `t` (monotonic seconds), unless it opens later anyway."""
+        """Hold all writes until `t` (monotonic seconds), or until `release`: a person must act."""
         if t > self.open_at:
-            self._until = self.open_at = t
+            self._held_until = t
             self.reason = reason
+
+    def release(self) -> None:
+        """End what `close_until` began; rate limits go on."""
+        self._held_until = 0.0
 
     def _refused(self, headers: Mapping[str, str], now: float, wall_ms: float) -> bool:
         """A 429: wait for the latest moment it names, else longer each time."""
@@ -120,7 +140,7 @@ class Pacing:
         waits += [_until_reset(headers.get(name), wall_ms) for name in {f.reset for f in _FAMILIES}]
         wait = max(waits)
         if not wait:
-            if now < self.open_at:  # one of several in flight: they are refused as one
+            if now < self.rate_open_at:  # one of several in flight: they are refused as one
                 return False
             wait = min(_BACKOFF_MAX, _BACKOFF_INITIAL * 2**self._strikes)
             self._strikes = min(self._strikes + 1, 16)
@@ -148,9 +168,9 @@ class Pacing:
         self._until = until
         spread = self._rng.uniform(0.0, max(_JITTER_MIN, jitter))
         opens = min(until + spread, now + MAX_CLOSED)
-        if opens <= self.open_at:
+        if opens <= self.rate_open_at:
             return False
-        self.open_at, self.reason = opens, reason
+        self.rate_open_at, self.reason = opens, reason
         return True
 
 

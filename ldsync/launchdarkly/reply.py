@@ -6,7 +6,7 @@ parsing it costs more than everything else about the request.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -72,7 +72,8 @@ class Reply:
     Attributes:
         status: HTTP status.
         ruling: What it means.
-        raw: The body; of replies too large to be read whole, the beginning.
+        raw: The body; of replies too large to be read whole, the beginning. Not in the `repr`: it
+            may hold SDK keys (P8).
         started: Monotonic seconds at which the request began.
         after: Seconds to wait before trying again, as far as the reply says; else 0.
         message: What an error says in words, shortened, never with the token in it.
@@ -81,7 +82,7 @@ class Reply:
 
     status: int
     ruling: Ruling
-    raw: bytes
+    raw: bytes = field(repr=False)
     started: float
     after: float = 0.0
     message: str = ""

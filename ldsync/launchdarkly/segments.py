@@ -61,10 +61,7 @@ class Segments:
         metrics: Metrics,
     ) -> None:
         self._client = client
-        self._names = {
-            "projectKey": environment.project_key,
-            "environmentKey": environment.environment_key,
-        }
+        self._environment = environment
         self._tags = list(tags)
         self._adopt = adopt
         self._metrics = metrics
@@ -74,7 +71,15 @@ class Segments:
 
     def names(self, segment: Segment) -> dict[str, str]:
         """What `SEGMENT_ROUTE` needs to name this segment."""
-        return {**self._names, "segmentKey": segment.key}
+        return {**self._place(), "segmentKey": segment.key}
+
+    def _place(self) -> dict[str, str]:
+        """What `SEGMENTS_ROUTE` needs; the keys may have been found only now."""
+        environment = self._environment
+        return {
+            "projectKey": environment.project_key,
+            "environmentKey": environment.environment_key,
+        }
 
     def forget(self, segment: Segment) -> None:
         """It was there and is gone: the next `ensure` looks again."""
@@ -125,7 +130,7 @@ class Segments:
                 "unbounded": False,
             }
         )
-        answer = await self._client.request("POST", SEGMENTS_ROUTE, self._names, body)
+        answer = await self._client.request("POST", SEGMENTS_ROUTE, self._place(), body)
         if isinstance(answer, NoAnswer):
             # If it was created nevertheless, the next look-up finds it, with our tag.
             return answer.retry(doing)

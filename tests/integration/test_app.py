@@ -19,6 +19,7 @@ from ldsync.config.sections import AdminSettings
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.feed import committed_offsets
 from ldsync.demo.simulator import Simulator
+from ldsync.launchdarkly import watch
 from tests.support.eventually import eventually
 from tests.support.ldsync_process import QUICK, TOKEN, LdsyncProcess, Tables, merged
 from tests.support.real_kafka import unused_port
@@ -203,7 +204,7 @@ async def test_a_defect_of_the_look_up_ends_the_process(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(app, "probe", fail)
+    monkeypatch.setattr(watch, "resolve", fail)
     settings = Settings(
         kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers, topics=("events",)),
         launchdarkly=LaunchDarklySettings(

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.simulator import Answer, Fault
+from ldsync.launchdarkly.environment import Found
 from tests.support.eventually import eventually
 from tests.support.worker_rig import Rig, events_of, patches, people, rigged
 
@@ -35,6 +36,20 @@ async def test_an_event_reaches_the_segment_and_its_offset_is_committed(rig: Rig
     assert rig.sim.included("vip") == {"u-1"}
     assert await rig.committed() == {0: 1}
     assert hand.outcomes == {"delivered": 1}
+
+
+async def test_nothing_is_written_before_the_environment_is_found(rig: Rig) -> None:
+    """Records are consumed and wait; as soon as it is known where to, they are delivered."""
+    hand = rig.work(resolved=False)
+    await rig.enter("u-1", "u-2")
+    await hand.until_consumed(2)
+    await rig.enter("u-1", entered=False)
+    await hand.until_consumed(3)
+    assert rig.sim.requests == []
+    assert hand.outcomes == {"coalesced": 1}
+    hand.parts.environment.resolve(Found("p", "e"))
+    await rig.until_settled()
+    assert rig.sim.included("vip") == {"u-2"}
 
 
 async def test_records_that_change_nothing_never_block_the_commit(rig: Rig) -> None:

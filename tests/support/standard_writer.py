@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ import jsonschema
 
 from ldsync.demo.simulator import Exchange, Limits, Simulator
 from ldsync.launchdarkly.client import SEMANTIC_PATCH, LaunchDarklyClient
+from ldsync.launchdarkly.environment import Environment
 from ldsync.launchdarkly.outcome import Outcome, Retry
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.writers.standard import StandardWriter
@@ -65,13 +67,17 @@ class Desk:
         )
         self.writer = StandardWriter(
             self.client,
-            "p",
-            environment,
+            Environment("p", environment),
             tags=["ldsync", "engage"],
             adopt=adopt,
             metrics=self.metrics,
             rng=random.Random(1),
         )
+
+    @staticmethod
+    def now() -> float:
+        """Monotonic seconds, as the gate counts them."""
+        return time.monotonic()
 
     async def write(self, changes: dict[str, str], segment: Segment = VIP) -> Outcome:
         """Write a batch."""

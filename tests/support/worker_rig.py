@@ -26,7 +26,7 @@ from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping as EventMapping
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
-from ldsync.launchdarkly.environment import Environment
+from ldsync.launchdarkly.environment import Environment, Found
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.writers.standard import StandardWriter
@@ -65,6 +65,7 @@ class Options:
     commit: float = 1.0
     operator: float = 0.2
     longest_operator: float = 2.0
+    resolved: bool = True
     kafka: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -86,6 +87,9 @@ class Hand:
         self.options = options
         self.metrics = Metrics()
         pacing = Pacing(budget_share=1.0, rng=rng)
+        environment = Environment(PROJECT, ENVIRONMENT)
+        if options.resolved:
+            environment.resolve(Found(PROJECT, ENVIRONMENT))
         self.client = LaunchDarklyClient(
             rig.sim.url,
             TOKEN,
@@ -104,13 +108,13 @@ class Hand:
             versions=MemoryVersions(100_000, time.monotonic()),
             writer=StandardWriter(
                 self.client,
-                PROJECT,
-                ENVIRONMENT,
+                environment,
                 tags=["ldsync"],
                 adopt="tagged",
                 metrics=self.metrics,
                 rng=rng,
             ),
+            environment=environment,
             pacing=pacing,
             schedule=Schedule(
                 Backoff(0.02, 0.1),
@@ -139,8 +143,7 @@ class Hand:
             policy,
             lambda listener: Source(settings, listener, self.metrics, structlog.get_logger()),
         )
-        self.report = Report(self.worker, self.parts, Environment(PROJECT, ENVIRONMENT))
-        self.report.environment_problem = ""
+        self.report = Report(self.worker, self.parts, environment)
         self.report.bind(self.metrics)
         self.most = 0
         self.states = [self.worker.state.value]

@@ -210,6 +210,17 @@ def test_the_gate_can_be_closed_by_hand() -> None:
     assert gate.reason == "someone said so"
 
 
+def test_what_was_closed_by_hand_can_be_released() -> None:
+    """A rate limit that was announced meanwhile goes on."""
+    gate = pacing()
+    gate.close_until(NOW + 500, "someone must act")
+    assert gate.open_at == NOW + 500
+    assert gate.rate_open_at == 0.0
+    observe(gate, 429, retry_after=4)
+    gate.release()
+    assert NOW + 4 <= gate.open_at <= NOW + 8
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), ("x", 0.0), ("1e9", MAX_CLOSED), ("inf", 0.0)],

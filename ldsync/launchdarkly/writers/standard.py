@@ -53,8 +53,7 @@ class StandardWriter:
 
     Args:
         client: Sends the requests.
-        project_key: Key of the project.
-        environment_key: Key of the environment in it.
+        environment: Where to; must be resolved before anything is written.
         tags: What segments are created with; the first one is the mark of ldsync.
         adopt: Which segments that exist already may be written to.
         metrics: Counts the segments created.
@@ -67,8 +66,7 @@ class StandardWriter:
     def __init__(
         self,
         client: LaunchDarklyClient,
-        project_key: str,
-        environment_key: str,
+        environment: Environment,
         *,
         tags: Sequence[str],
         adopt: Adopt | str,
@@ -76,7 +74,7 @@ class StandardWriter:
         rng: random.Random,
     ) -> None:
         self._client = client
-        self._environment = Environment(project_key, environment_key)
+        self._environment = environment
         self._segments = Segments(
             client, self._environment, tags=tags, adopt=Adopt(adopt), metrics=metrics
         )
