@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 import ldsync
+from ldsync.config.hidden import secrets_of
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.connection import Connection
@@ -62,12 +63,7 @@ def run(settings: Settings) -> int:
     0 drained, 1 crashed, 69 Kafka was not reached within the start deadline, 78 misconfigured. A
     second SIGTERM or SIGINT ends the process at once, with 128 + its number.
     """
-    secrets = (
-        settings.launchdarkly.api_token.get_secret_value(),
-        settings.kafka.sasl_password.get_secret_value(),
-        settings.kafka.ssl_key_password.get_secret_value(),
-    )
-    logging.configure(settings.log.level, settings.log.format, [each for each in secrets if each])
+    logging.configure(settings.log.level, settings.log.format, secrets_of(settings))
     with asyncio.Runner() as runner:
         return runner.run(_serve(settings))
 

@@ -4,6 +4,7 @@ Each rule is a function from the settings to its violations. A violation names e
 depends on, so that a rule is not applied to values that are already known to be wrong.
 """
 
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,7 @@ def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
             f"({launchdarkly.timeout_seconds:g}), not {ordering.settle_seconds:g}: "
             "a request may still be applied after it has timed out",
         )
+    yield from _authorities(launchdarkly.ca_file)
     if retry.initial_seconds > retry.max_seconds:
         yield Violation(
             ("retry.initial_seconds", "retry.max_seconds"),
@@ -171,6 +173,18 @@ def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
             f'must not be empty while launchdarkly.adopt is "{launchdarkly.adopt}": '
             "ldsync would not know its own segments again",
         )
+
+
+def _authorities(file: str) -> Iterator[Violation]:
+    if not file:
+        return
+    if not Path(file).is_file():
+        yield Violation(("launchdarkly.ca_file",), f"is no file that can be read: {file!r}")
+        return
+    try:
+        ssl.create_default_context(cafile=file)
+    except (ssl.SSLError, OSError):
+        yield Violation(("launchdarkly.ca_file",), f"holds no certificates in PEM form: {file!r}")
 
 
 def _limits(settings: "Settings") -> Iterator[Violation]:

@@ -151,6 +151,12 @@ class LaunchDarklySettings(Section):
         default=values.INSTANCES["us"],
         description="Address of the API, if it is not that of the instance.",
     )
+    proxy: Annotated[SecretStr, AfterValidator(values.proxy)] = Field(
+        default=UNSET,
+        description="HTTP proxy, http://user:password@host:port; none for none. "
+        "Not given: HTTPS_PROXY, NO_PROXY.",
+    )
+    ca_file: str = Field(default="", description="PEM file of authorities; empty for the system's.")
     write_path: Literal["standard"] = Field(
         default="standard", description="standard: semantic patches of ordinary segments."
     )

@@ -6,6 +6,7 @@ every reply is shown to it.
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from yarl import URL
 
 import ldsync
 from ldsync.launchdarkly.pacing import Pacing, retry_after
-from ldsync.launchdarkly.reply import MAX_BODY, Answer, NoAnswer, Silence, read_reply
+from ldsync.launchdarkly.reply import MAX_BODY, Answer, NoAnswer, Reply, Silence, read_reply
+from ldsync.launchdarkly.token import Token
 from ldsync.telemetry.metrics import Metrics
 
 API_VERSION: Final = "20240415"
@@ -42,30 +44,35 @@ class LaunchDarklyClient:
 
     Args:
         base_url: Of the instance, as in `https://app.launchdarkly.com`; may have a path.
-        token: API access token, sent as it is; never logged.
+        token: API access token, sent as it is; never logged. A `Token` may change.
         timeout_seconds: For a whole request, from connecting to the end of the body.
         max_in_flight: Connections at most.
         pacing: The gate; other parts of the program look at the same.
         metrics: Where durations go.
+        proxy: Address of an HTTP proxy, with its password if it wants one; empty for none.
+        ca_file: PEM file of the authorities to trust; empty for the system's.
     """
 
     def __init__(
         self,
         base_url: str,
-        token: str,
+        token: str | Token,
         *,
         timeout_seconds: float,
         max_in_flight: int,
         pacing: Pacing,
         metrics: Metrics,
+        proxy: str = "",
+        ca_file: str = "",
     ) -> None:
         self.pacing = pacing
         self._base_url = base_url.rstrip("/")
-        self._token = token
+        self._token = token if isinstance(token, Token) else Token(token)
+        self._proxy = URL(proxy) if proxy else None
+        self._tls = ssl.create_default_context(cafile=ca_file) if ca_file else True
         self._metrics = metrics
         self._log = structlog.get_logger()
         self._headers = {
-            "Authorization": token,
             "LD-API-Version": API_VERSION,
             "User-Agent": f"ldsync/{ldsync.__version__}",
             # Replies are large and of little interest: to unpack them costs more than to read them,
@@ -131,7 +138,12 @@ class LaunchDarklyClient:
             await asyncio.sleep(closed_for)
         started = time.monotonic()
         url = self._url(route, names, query)
-        answer = await self._exchange(method, route, url, body, content_type)
+        token = self._token.value
+        answer = await self._exchange(method, route, url, body, content_type, token)
+        if _is_refused(answer) and await self._token.differs_from(token):
+            # It was changed while the old one was in use, and nothing was applied.
+            token = self._token.value
+            answer = await self._exchange(method, route, url, body, content_type, token)
         status = answer.kind.value if isinstance(answer, NoAnswer) else str(answer.status)
         self._metrics.request_duration[method, route, status].observe(time.monotonic() - started)
         return answer
@@ -147,9 +159,12 @@ class LaunchDarklyClient:
         url: URL,
         body: bytes | None,
         content_type: str,
+        token: str,
     ) -> Answer:
         """Send and read; say of trouble whether the request may have arrived nevertheless."""
-        headers = self._headers if body is None else {**self._headers, "Content-Type": content_type}
+        headers = {**self._headers, "Authorization": token}
+        if body is not None:
+            headers["Content-Type"] = content_type
         sent = _Sent(time.monotonic())
         try:
             async with self._opened().request(
@@ -158,6 +173,7 @@ class LaunchDarklyClient:
                 data=body,
                 headers=headers,
                 allow_redirects=False,  # the token is for this host alone
+                proxy=self._proxy,
                 trace_request_ctx=sent,
             ) as response:
                 after = self._observe(response, f"{method} {route}")
@@ -166,6 +182,9 @@ class LaunchDarklyClient:
             return NoAnswer(Silence.TIMEOUT, _words(error))
         except (aiohttp.ClientConnectorError, UnicodeError) as error:  # the latter: no host name
             return NoAnswer(Silence.CONNECTION, _words(error))
+        except aiohttp.ClientHttpProxyError as error:  # it did not let us through to LaunchDarkly
+            detail = f"the proxy answered {error.status}: check launchdarkly.proxy or HTTPS_PROXY"
+            return NoAnswer(Silence.CONNECTION, detail)
         except TimeoutError:
             detail = f"none within {self._timeout.total:g} s"
             return NoAnswer(Silence.TIMEOUT, detail, ambiguous_since=sent.at)
@@ -175,7 +194,7 @@ class LaunchDarklyClient:
             response.status,
             raw,
             content_type=response.headers.get("Content-Type", ""),
-            secret=self._token,
+            secret=token,
             started=sent.at,
             after=after,
         )
@@ -209,7 +228,7 @@ class LaunchDarklyClient:
             trace.on_request_headers_sent.append(_note_sent)
             trace.on_request_chunk_sent.append(_note_sent)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_in_flight),
+                connector=aiohttp.TCPConnector(limit=self._max_in_flight, ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 read_bufsize=_READ_BUFFER,
@@ -228,6 +247,10 @@ class _Sent:
 async def _note_sent(_session: object, context: Any, _part: object) -> None:
     """For aiohttp: connecting may have taken a while, and what counts is what LaunchDarkly has."""
     context.trace_request_ctx.at = time.monotonic()
+
+
+def _is_refused(answer: Answer) -> bool:
+    return isinstance(answer, Reply) and answer.status == HTTPStatus.UNAUTHORIZED
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

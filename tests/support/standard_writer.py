@@ -13,6 +13,7 @@ from ldsync.launchdarkly.client import SEMANTIC_PATCH, LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment
 from ldsync.launchdarkly.outcome import Outcome, Retry
 from ldsync.launchdarkly.pacing import Pacing
+from ldsync.launchdarkly.token import Token
 from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.sync.change import Segment
 from ldsync.telemetry.metrics import Metrics
@@ -51,7 +52,7 @@ class Desk:
         adopt: str = "tagged",
         timeout_seconds: float = 10.0,
         environment: str = "e",
-        token: str = TOKEN,
+        token: str | Token = TOKEN,
         url: str | None = None,
     ) -> None:
         self.sim = sim

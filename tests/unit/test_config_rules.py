@@ -104,6 +104,18 @@ def test_what_keeps_the_rules_is_taken(tmp_path: Path, values: dict[str, str]) -
             id="an instance and the address of another",
         ),
         pytest.param(
+            {"launchdarkly.ca_file": '"/nowhere.pem"'},
+            "launchdarkly.ca_file",
+            "is no file that can be read",
+            id="authorities that are not there",
+        ),
+        pytest.param(
+            {"launchdarkly.ca_file": f'"{__file__}"'},
+            "launchdarkly.ca_file",
+            "holds no certificates in PEM form",
+            id="authorities that are none",
+        ),
+        pytest.param(
             {"kafka.topics": '["a"]', "kafka.topic_pattern": '"a"'},
             "kafka.topic_pattern",
             "excludes kafka.topics",
