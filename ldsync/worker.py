@@ -182,7 +182,8 @@ class Worker:
             now = self.turns["flush"] = time.monotonic()
             self._wake.clear()
             wait = _LONGEST_SLEEP
-            while len(self._writes) < self.policy.max_in_flight:
+            slots = min(self.policy.max_in_flight, self._pacing.concurrency.limit)
+            while len(self._writes) < slots:
                 # Where to write is not known before the environment is found.
                 wait = self._pacing.open_at - now if self._environment.resolved else _LONGEST_SLEEP
                 batch = self._buffer.take(now) if wait <= 0 else None

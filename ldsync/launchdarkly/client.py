@@ -6,6 +6,7 @@ every reply is shown to it.
 """
 
 import asyncio
+import math
 import ssl
 import time
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import structlog
 from yarl import URL
 
 import ldsync
-from ldsync.launchdarkly.pacing import Pacing, retry_after
+from ldsync.launchdarkly.pacing import Pacing, Turn, retry_after
 from ldsync.launchdarkly.reply import MAX_BODY, Answer, NoAnswer, Reply, Silence, read_reply
 from ldsync.launchdarkly.token import Token
 from ldsync.telemetry.metrics import Metrics
@@ -85,6 +86,7 @@ class LaunchDarklyClient:
         )
         self._max_in_flight = max_in_flight
         self._session: aiohttp.ClientSession | None = None
+        self._ended = asyncio.Event()  # a request: others may have waited for its place
 
     def __repr__(self) -> str:
         """Without the token."""
@@ -132,25 +134,58 @@ class LaunchDarklyClient:
             query: Parameters behind the path.
             urgent: Whether it goes out although writes are held back: it may find out why.
         """
-        while (closed_for := self._closed_for(urgent=urgent)) > 0:
-            if closed_for > MAX_GATE_WAIT:
-                return NoAnswer(Silence.GATE, f"not sent: {self.pacing.reason}", after=closed_for)
-            await asyncio.sleep(closed_for)
-        started = time.monotonic()
         url = self._url(route, names, query)
         token = self._token.value
-        answer = await self._exchange(method, route, url, body, content_type, token)
+        answer = await self._paced(method, route, url, body, content_type, token, urgent=urgent)
         if _is_refused(answer) and await self._token.differs_from(token):
             # It was changed while the old one was in use, and nothing was applied.
             token = self._token.value
-            answer = await self._exchange(method, route, url, body, content_type, token)
-        status = answer.kind.value if isinstance(answer, NoAnswer) else str(answer.status)
-        self._metrics.request_duration[method, route, status].observe(time.monotonic() - started)
+            answer = await self._paced(method, route, url, body, content_type, token, urgent=urgent)
         return answer
 
-    def _closed_for(self, *, urgent: bool) -> float:
-        opens = self.pacing.rate_open_at if urgent else self.pacing.open_at
-        return opens - time.monotonic()
+    async def _paced(
+        self,
+        method: Method,
+        route: str,
+        url: URL,
+        body: bytes | None,
+        content_type: str,
+        token: str,
+        *,
+        urgent: bool,
+    ) -> Answer:
+        """Wait for a turn, send, and tell the gate how it ended."""
+        turn = await self._turn(f"{method} {route}", urgent=urgent)
+        if isinstance(turn, float):
+            return NoAnswer(Silence.GATE, f"not sent: {self.pacing.reason}", after=turn)
+        status: int | None = None
+        try:
+            answer = await self._exchange(method, route, url, body, content_type, token)
+            status = answer.status if isinstance(answer, Reply) else None
+        finally:
+            now = time.monotonic()
+            self.pacing.end(turn, now, status)
+            self._metrics.concurrency_limit.set(self.pacing.concurrency.limit)
+            self._ended.set()
+        shown = answer.kind.value if isinstance(answer, NoAnswer) else str(status)
+        self._metrics.request_duration[method, route, shown].observe(now - turn.began)
+        return answer
+
+    async def _turn(self, route: str, *, urgent: bool) -> Turn | float:
+        """Wait until a request may begin; if that takes too long, give the seconds it would."""
+        while True:
+            now = time.monotonic()
+            wait = self.pacing.wait(route, now, urgent=urgent)
+            if wait <= 0.0:
+                return self.pacing.begin(route, now)
+            if MAX_GATE_WAIT < wait < math.inf:
+                return wait
+            self._ended.clear()
+            try:
+                async with asyncio.timeout(wait if wait < math.inf else None):
+                    await self._ended.wait()
+            except TimeoutError:
+                pass
 
     async def _exchange(
         self,
@@ -165,7 +200,7 @@ class LaunchDarklyClient:
         headers = {**self._headers, "Authorization": token}
         if body is not None:
             headers["Content-Type"] = content_type
-        sent = _Sent(time.monotonic())
+        sent = _Sent(began := time.monotonic(), began)
         try:
             async with self._opened().request(
                 method,
@@ -176,7 +211,7 @@ class LaunchDarklyClient:
                 proxy=self._proxy,
                 trace_request_ctx=sent,
             ) as response:
-                after = self._observe(response, f"{method} {route}")
+                after = self._observe(response, f"{method} {route}", sent.began)
                 raw = await _read(response)
         except aiohttp.ConnectionTimeoutError as error:
             return NoAnswer(Silence.TIMEOUT, _words(error))
@@ -199,23 +234,25 @@ class LaunchDarklyClient:
             after=after,
         )
 
-    def _observe(self, response: aiohttp.ClientResponse, route: str) -> float:
+    def _observe(self, response: aiohttp.ClientResponse, route: str, began: float) -> float:
         """Show a reply to the gate; give the seconds to wait before the request is tried again."""
         now = time.monotonic()
-        headers = response.headers
-        if self.pacing.observe(headers, response.status, route, now, time.time() * 1000):
+        pacing, headers, status = self.pacing, response.headers, response.status
+        closed = pacing.observe(headers, status, route, now, time.time() * 1000, now - began)
+        closed_for = max(0.0, pacing.closed_until(route) - now)
+        if closed:
             self._log.info(
                 "launchdarkly.gate_closed",
-                reason=self.pacing.reason,
-                seconds=round(self.pacing.open_at - now, 3),
+                reason=pacing.reason,
+                seconds=round(closed_for, 3),
                 route=route,
-                status=response.status,
+                status=status,
             )
-        for family, remaining in self.pacing.remaining.items():
-            self._metrics.rate_limit_remaining[family].set(remaining)
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-            return max(0.0, self.pacing.open_at - now)
-        return retry_after(headers)
+        for family, window in pacing.latest.items():
+            self._metrics.rate_limit_remaining[family].set(window.remaining)
+            self._metrics.rate_limit[family].set(window.limit or 0.0)
+            self._metrics.rate_limit_reset[family].set((window.reset_ms or 0.0) / 1000)
+        return closed_for if status == HTTPStatus.TOO_MANY_REQUESTS else retry_after(headers)
 
     def _url(self, route: str, names: Mapping[str, str], query: Mapping[str, str] | None) -> URL:
         path = route.format_map({name: quote(value, safe="") for name, value in names.items()})
@@ -242,6 +279,7 @@ class _Sent:
     """When the last part of a request was sent; until then, when it began (monotonic seconds)."""
 
     at: float
+    began: float
 
 
 async def _note_sent(_session: object, context: Any, _part: object) -> None:

@@ -38,7 +38,9 @@ class Connection:
         self, settings: LaunchDarklySettings, metrics: Metrics, rng: random.Random
     ) -> None:
         """Prepare; nothing is opened before the first request."""
-        self.pacing = Pacing(budget_share=settings.budget_share, rng=rng)
+        self.pacing = Pacing(
+            budget_share=settings.budget_share, rng=rng, max_in_flight=settings.max_in_flight
+        )
         secret = settings.api_token
         self._token = Token(
             secret.get_secret_value(),
@@ -76,7 +78,7 @@ class Connection:
     def _renewed(self, token: str) -> None:
         """There is a new token: hide it, and try at once what the old one was refused for."""
         hide(token)
-        self.pacing.release()
+        self.pacing.renew_token()
 
 
 def _token_in(file: Path) -> str:
