@@ -86,6 +86,7 @@ class LaunchDarklyClient:
         )
         self._max_in_flight = max_in_flight
         self._session: aiohttp.ClientSession | None = None
+        metrics.concurrency_limit.set(pacing.concurrency.limit)
         self._ended = asyncio.Event()  # a request: others may have waited for its place
 
     def __repr__(self) -> str:
