@@ -106,6 +106,29 @@ def show_config(config: ConfigFile = None) -> None:
 
 
 @app.command()
+def check(
+    *,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """See whether Kafka and LaunchDarkly are ready for `ldsync run`; nothing is changed."""
+    from ldsync.checks.report import check as run_checks
+    from ldsync.checks.report import refused
+    from ldsync.config import ConfigError, load
+
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        if not as_json:
+            _refuse(error)
+        typer.echo(refused(error).as_json())
+        raise typer.Exit(EX_CONFIG) from None
+    report = run_checks(settings)
+    typer.echo(report.as_json() if as_json else report.as_text())
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
 def healthcheck(
     *,
     config: ConfigFile = None,

@@ -4,7 +4,8 @@ There is one per process. `resolution` looks it up and `watch` fills it in; unti
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 _NOT_YET = "the environment was not looked up yet"
 
@@ -18,12 +19,14 @@ class Found:
         environment_key: Its key.
         client_side_id: Its id, in lower case; empty if the reply did not show it.
         approvals_required: Whether changes of segments need an approval.
+        access: Actions in it that the reply said the token may (True) or may not do; mostly none.
     """
 
     project_key: str
     environment_key: str
     client_side_id: str = ""
     approvals_required: bool = False
+    access: Mapping[str, bool] = field(default_factory=dict, hash=False, compare=False)
 
 
 class Environment:

@@ -200,7 +200,20 @@ def _read(document: Mapping[str, Any], project_key: str) -> Found | None:
         key,
         identity.lower() if isinstance(identity, str) else "",
         isinstance(approvals, dict) and approvals.get("required") is True,
+        access_in(document),
     )
+
+
+def access_in(document: Mapping[str, Any]) -> dict[str, bool]:
+    """What a resource says the token may do with it, by action; nothing if it does not say."""
+    access = document.get("_access")
+    if not isinstance(access, dict):
+        return {}
+    return {
+        str(entry.get("action")): allowed
+        for side, allowed in (("allowed", True), ("denied", False))
+        for entry in _dicts(access.get(side))
+    }
 
 
 def _dicts(items: object) -> list[dict[str, Any]]:

@@ -65,6 +65,7 @@ def test_every_command_of_the_readme_is_known_here() -> None:
         "docker compose up --build",
         "export LDSYNC_LAUNCHDARKLY__API_TOKEN_FILE=/run/secrets/launchdarkly-token",
         "ldsync config --config config.toml",
+        "ldsync check --config config.toml",
         "ldsync run --config config.toml",
     ]
 

@@ -20,7 +20,7 @@ from ldsync.demo.feed import KafkaNotReady
 from tests.support.commands import call, run_python, start
 from tests.support.configs import REQUIRED_VARIABLES, TOKEN, write
 
-COMMANDS = ["run", "config", "healthcheck", "version", "simulator", "generate", "demo"]
+COMMANDS = ["run", "config", "check", "healthcheck", "version", "simulator", "generate", "demo"]
 
 
 @pytest.fixture
