@@ -106,6 +106,8 @@ class _App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        if settings.launchdarkly.dry_run:
+            structlog.contextvars.bind_contextvars(dry_run=True)  # on every line from here on
         rng = random.Random()
         metrics = Metrics()
         _begin_at_zero(metrics)
@@ -129,7 +131,13 @@ class _App:
         self.worker = Worker(
             parts,
             _policy(settings),
-            lambda listener: Source(settings.kafka, listener, metrics, structlog.get_logger()),
+            lambda listener: Source(
+                settings.kafka,
+                listener,
+                metrics,
+                structlog.get_logger(),
+                dry_run=settings.launchdarkly.dry_run,
+            ),
         )
         self._report = Report(self.worker, parts, self._launchdarkly.environment)
         self._report.bind(metrics)

@@ -180,6 +180,10 @@ class LaunchDarklySettings(Section):
         le=1,
         description="Part of each announced rate limit that ldsync may use.",
     )
+    dry_run: bool = Field(
+        default=False,
+        description="Do everything but write: requests are logged, no offsets are committed.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.token import Token
+from ldsync.launchdarkly.transport import Way
 from ldsync.launchdarkly.watch import keep_resolved
 from ldsync.telemetry.log import hide
 
@@ -57,8 +58,8 @@ class Connection:
             max_in_flight=settings.max_in_flight,
             pacing=self.pacing,
             metrics=metrics,
-            proxy=proxy.address,
-            ca_file=settings.ca_file,
+            way=Way(proxy.address, settings.ca_file),
+            dry_run=settings.dry_run,
         )
         self.environment = Environment(
             settings.project_key, settings.environment_key, settings.client_side_id

@@ -263,6 +263,12 @@ class Metrics:
             "was no answer.",
             DURATION_BUCKETS,
         )
+        self.dry_run_requests: Family[tuple[str, str], Counter] = make.counters(
+            "ldsync_launchdarkly_dry_run_requests_total",
+            ("method", "route"),
+            "Requests that launchdarkly.dry_run kept from being sent; their changes count as "
+            "delivered.",
+        )
         self.rate_limit_remaining: Family[str, Gauge] = make.gauges(
             "ldsync_launchdarkly_rate_limit_remaining",
             ("family",),

@@ -66,6 +66,7 @@ class Options:
     operator: float = 0.2
     longest_operator: float = 2.0
     resolved: bool = True
+    dry_run: bool = False
     kafka: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -97,6 +98,7 @@ class Hand:
             max_in_flight=options.max_in_flight,
             pacing=pacing,
             metrics=self.metrics,
+            dry_run=options.dry_run,
         )
         self.parts = Parts(
             decoder=Decoder(EventMapping()),
@@ -141,7 +143,13 @@ class Hand:
         self.worker = Worker(
             self.parts,
             policy,
-            lambda listener: Source(settings, listener, self.metrics, structlog.get_logger()),
+            lambda listener: Source(
+                settings,
+                listener,
+                self.metrics,
+                structlog.get_logger(),
+                dry_run=options.dry_run,
+            ),
         )
         self.report = Report(self.worker, self.parts, environment)
         self.report.bind(self.metrics)

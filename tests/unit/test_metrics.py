@@ -53,6 +53,7 @@ ldsync_members_delivered_total counter action
 ldsync_rejected_changes_total counter reason
 ldsync_segments_created_total counter
 ldsync_launchdarkly_request_duration_seconds histogram method,route,status
+ldsync_launchdarkly_dry_run_requests_total counter method,route
 ldsync_launchdarkly_rate_limit_remaining gauge family
 ldsync_launchdarkly_rate_limit gauge family
 ldsync_launchdarkly_rate_limit_reset_timestamp_seconds gauge family
@@ -79,6 +80,7 @@ def _use_everything(metrics: Metrics) -> None:
     metrics.request_duration["PATCH", "/segments/{key}", "200"].observe(0.1)
     metrics.rate_limit_remaining["global"].set(5)
     metrics.rate_limit["global"].set(10)
+    metrics.dry_run_requests["PATCH", "/segments/{key}"].inc()
     metrics.rate_limit_reset["global"].set(1_795_104_000)
 
 
