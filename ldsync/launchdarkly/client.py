@@ -209,7 +209,7 @@ class LaunchDarklyClient:
             answer.head.status,
             answer.raw,
             content_type=answer.head.headers.get("Content-Type", ""),
-            secret=token,
+            secrets=self._token.known,
             started=answer.sent_at,
             after=waits[0],
         )

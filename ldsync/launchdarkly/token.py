@@ -29,6 +29,10 @@ class Token:
         file: Where it was read, if it was.
         parse: What the file holds as a token.
         on_change: Called with each new token before it is used.
+
+    Attributes:
+        value: The token to use.
+        known: All tokens so far: whoever repeats one of them must not be repeated.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Token:
         on_change: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.value = value
+        self.known = (value,)
         self._file = file
         self._parse = parse
         self._on_change = on_change
@@ -84,6 +89,7 @@ class Token:
         if value == self.value:
             return
         self._on_change(value)
+        self.known += (value,)
         self.value = value
         structlog.get_logger().info("launchdarkly.token_renewed", file=str(self._file))
 

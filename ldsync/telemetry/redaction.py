@@ -24,8 +24,8 @@ _SECRET_KEY = re.compile(
 )
 
 
-# API tokens, SDK keys and mobile keys.
-_CREDENTIAL = r"\b(?:api|sdk|mob)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
+CREDENTIAL = r"\b(?:api|sdk|mob)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
+"""What API tokens, SDK keys and mobile keys of LaunchDarkly look like: a regular expression."""
 
 
 class Redactor:
@@ -87,7 +87,7 @@ def _replacer(secrets: Iterable[str]) -> Callable[[str], str]:
     # The longest first: a secret may begin with another one.
     longest_first = sorted(secrets, key=len, reverse=True)
     exact = ["".join(map(_however_escaped, each)) for each in longest_first]
-    pattern = re.compile("|".join([*exact, _CREDENTIAL]))
+    pattern = re.compile("|".join([*exact, CREDENTIAL]))
     return lambda text: pattern.sub(REDACTED, text)
 
 

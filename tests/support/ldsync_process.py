@@ -60,11 +60,16 @@ class LdsyncProcess:
     """
 
     def __init__(
-        self, directory: Path, settings: Tables, environment: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        settings: Tables,
+        environment: Mapping[str, str] | None = None,
+        token: str = TOKEN,
     ) -> None:
         self.port = unused_port()
         self._settings = merged({"admin": {"port": self.port}}, settings)
-        self._environment = {"LDSYNC_LAUNCHDARKLY__API_TOKEN": TOKEN, **(environment or {})}
+        own = {"LDSYNC_LAUNCHDARKLY__API_TOKEN": token} if token else {}
+        self._environment = own | dict(environment or {})
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
