@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
-from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
+from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry, Scope
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
 
@@ -247,14 +247,16 @@ class Worker:
         """Return a batch to the buffer, to be written when LaunchDarkly may accept it."""
         now = time.monotonic()
         wait = self._schedule.failed(batch.segment, batch.attempt, retry, now)
+        lasting = retry.patience is Patience.OPERATOR
         if self._buffer.is_current(batch):
-            lasting = retry.patience is Patience.OPERATOR
             self._journal.retried(
                 batch, retry.reason.value, retry.detail, wait, seconds, lasting=lasting
             )
         since = retry.ambiguous_since
         until = 0.0 if since is None else since + self.policy.settle_seconds
-        self._take_back(batch, now + wait, blocked_until=until)
+        # What holds up everything is waited for at the gate: it may end earlier than expected.
+        at_the_gate = lasting and retry.scope is Scope.EVERYTHING
+        self._take_back(batch, now if at_the_gate else now + wait, blocked_until=until)
 
     def _take_back(self, batch: Batch, not_before: float, *, blocked_until: float) -> None:
         self._buffer.give_back(

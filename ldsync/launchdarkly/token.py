@@ -43,7 +43,7 @@ class Token:
         on_change: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.value = value
-        self.known = (value,)
+        self.known: tuple[str, ...] = (value,)
         self._file = file
         self._parse = parse
         self._on_change = on_change

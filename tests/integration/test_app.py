@@ -187,6 +187,26 @@ async def test_an_environment_that_is_not_there_is_waited_for(
     await process.until_ready()
 
 
+async def test_an_environment_that_vanishes_is_waited_for_and_written_to_when_it_is_back(
+    broker: EmbeddedBroker, sim: Simulator, launch: Launch
+) -> None:
+    """The write that finds it gone has it looked up; nothing is lost, and nobody restarts it."""
+    process = launch({"launchdarkly": {"client_side_id": sim.client_side_id}})
+    await process.until_ready()
+    hidden = sim.world.projects["p"].environments.pop("e")
+    await _produce(broker, 5)
+
+    async def lost() -> bool:
+        status, body = await process.ask("/readyz")
+        return status == 503 and "environment e of project p" in body
+
+    await eventually(lost, "it says that the environment is gone", pause=0.02)
+    sim.world.projects["p"].environments["e"] = hidden
+    await process.until_ready(limit=60)
+    await eventually(lambda: len(sim.included("vip")) == 5, "all are in", 10.0)
+    assert len(_lines(process, "environment.resolved")) == 2
+
+
 @pytest.fixture
 def _collector_as_it_was() -> Iterator[None]:
     threshold = gc.get_threshold()

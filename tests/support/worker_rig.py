@@ -123,6 +123,7 @@ class Hand:
                 Backoff(options.operator, options.longest_operator, 0.5),
                 pacing,
                 rng,
+                environment.doubt,
             ),
             journal=Journal(self.metrics),
             metrics=self.metrics,
