@@ -258,6 +258,15 @@ async def test_an_answer_about_something_else_is_not_believed(body: str) -> None
     assert problem.reason is RetryReason.UNEXPECTED
 
 
+async def test_a_listing_that_is_no_json_is_not_believed() -> None:
+    """A login page in the middle of the walk."""
+    async with desk() as here:
+        here.sim.faults.add(Fault(route="list_projects", status=200, body="<html>"))
+        problem = await refused(here, Environment(client_side_id=SOUGHT))
+    assert problem.reason is RetryReason.UNEXPECTED
+    assert "launchdarkly.base_url" in problem.detail
+
+
 async def test_an_unreachable_launchdarkly_is_a_passing_problem() -> None:
     """Readiness waits; nothing needs to be done about the configuration."""
     async with desk() as here:

@@ -1,5 +1,6 @@
 """The gate: when it closes, for how long, and that no header can close it for ever."""
 
+import math
 import random
 from email.utils import formatdate
 from typing import Any
@@ -282,6 +283,18 @@ def test_a_wrong_clock_does_not_move_the_reset(minutes: int) -> None:
     )
     assert gate.observe(headers, 200, PATCH, NOW, WALL + minutes * 60_000.0)
     assert NOW + 7 <= gate.open_at <= NOW + 10
+
+
+def test_a_request_waits_for_its_place_until_another_one_ended() -> None:
+    """For how long nobody can say; what finds out what is wrong needs no place."""
+    gate = Pacing(budget_share=0.5, rng=random.Random(1), max_in_flight=1)
+    first = gate.begin(GET, NOW)
+    gate.end(first, NOW, 200)
+    second = gate.begin(GET, NOW)
+    assert gate.wait(GET, NOW) == math.inf
+    assert gate.wait(GET, NOW, urgent=True) == 0.0
+    gate.end(second, NOW, 200)
+    assert gate.wait(GET, NOW) == 0.0
 
 
 def test_the_gate_can_be_closed_by_hand() -> None:

@@ -163,6 +163,14 @@ def test_nothing_left_is_nothing_left_whatever_the_limit_is_said_to_be() -> None
     assert made.usable == 0.0
 
 
+def test_a_late_reply_of_the_window_that_just_ended_is_no_news() -> None:
+    """Its reset is past, but it is the one that was announced."""
+    made = window(remaining=80)
+    announce(made, 90, at=ENDS + 0.1, ends=ENDS)
+    assert made.remaining == 80
+    assert made.reset_ms == ENDS * 1000
+
+
 def test_more_left_than_the_limit_is_a_larger_limit() -> None:
     """Headers may contradict each other."""
     made = window(remaining=120, limit=100)
