@@ -16,18 +16,20 @@ import structlog
 
 import ldsync
 from ldsync.config.hidden import secrets_of
+from ldsync.engage.verdict import VERDICTS
+from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.connection import Connection
-from ldsync.launchdarkly.outcome import REJECTED, RetryReason
+from ldsync.launchdarkly.outcome import REJECTIONS, RetryReason
 from ldsync.launchdarkly.schedule import Schedule
-from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.mappings import decoder_of
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.ledger import Ledger
-from ldsync.sync.limits import Budget, Limits
+from ldsync.sync.limits import Budget
+from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.policy import Policy
 from ldsync.telemetry import log as logging
 from ldsync.telemetry.http import AdminError, AdminServer
@@ -35,9 +37,10 @@ from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
 from ldsync.worker import Parts, Worker
+from ldsync.writers import limits_of, writer_of
 
 if TYPE_CHECKING:
-    from ldsync.config import Settings
+    from ldsync.config import DeadLettersSettings, Settings
 
 OK: Final = 0
 CRASHED: Final = 1
@@ -113,16 +116,25 @@ class _App:
         _begin_at_zero(metrics)
         journal = Journal(metrics)
         self._launchdarkly = Connection(settings.launchdarkly, metrics, rng)
-        buffer = Buffer(_limits(settings), _budget(settings))
+        client, environment = self._launchdarkly.client, self._launchdarkly.environment
+        writer = writer_of(settings.launchdarkly, client, environment, metrics, rng)
+        buffer = Buffer(limits_of(settings, writer), _budget(settings))
         versions = MemoryVersions(settings.ordering.max_entries, time.monotonic())
         ledger = Ledger()
         parts = Parts(
             decoder=decoder_of(settings),
             buffer=buffer,
             ledger=ledger,
+            dead_letters=DeadLetters(
+                _dead_letters(settings),
+                settings.kafka,
+                decoder_of(settings),
+                metrics,
+                structlog.get_logger(),
+            ),
             versions=versions,
-            writer=_writer(settings, self._launchdarkly, metrics, rng),
-            environment=self._launchdarkly.environment,
+            writer=writer,
+            environment=environment,
             pacing=self._launchdarkly.pacing,
             schedule=_schedule(settings, self._launchdarkly, rng),
             journal=journal,
@@ -195,9 +207,14 @@ class _App:
 
 def _begin_at_zero(metrics: Metrics) -> None:
     """Show what can go wrong before it does: of a series that begins at 1 no increase is seen."""
-    for reason in RetryReason:
-        metrics.retries[reason.value].inc(0)
-    metrics.rejected_changes[REJECTED].inc(0)
+    for why in RetryReason:
+        metrics.retries[why.value].inc(0)
+    for verdict in VERDICTS:
+        if verdict.outcome is RecordOutcome.INVALID:
+            metrics.dead_letters[verdict.reason].inc(0)
+    for reason in REJECTIONS:
+        metrics.rejected_changes[reason].inc(0)
+        metrics.dead_letters[reason].inc(0)
 
 
 def _keep_freed_memory() -> None:
@@ -212,27 +229,11 @@ def _keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_FROM_HEAP)
 
 
-def _writer(
-    settings: Settings, launchdarkly: Connection, metrics: Metrics, rng: random.Random
-) -> StandardWriter:
-    section = settings.launchdarkly
-    return StandardWriter(
-        launchdarkly.client,
-        launchdarkly.environment,
-        tags=section.tags,
-        adopt=section.adopt,
-        metrics=metrics,
-        rng=rng,
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    batch = settings.batch
-    return Limits(
-        max_size=min(batch.max_size, StandardWriter.max_members),
-        max_bytes=batch.max_bytes,
-        max_age=batch.max_age_seconds,
-    )
+def _dead_letters(settings: Settings) -> DeadLettersSettings:
+    """A dry run writes nothing to Kafka either: what is invalid is counted and logged."""
+    section = settings.dead_letters
+    dry = settings.launchdarkly.dry_run
+    return section.model_copy(update={"enabled": False}) if dry else section
 
 
 def _budget(settings: Settings) -> Budget:

@@ -40,6 +40,8 @@ class Report:
         """Have the gauges of live state read it when they are scraped."""
         buffer, journal = self._parts.buffer, self._parts.journal
         versions = self._parts.versions
+        letters = self._parts.dead_letters
+        metrics.dead_letters_pending.set_function(lambda: float(letters.pending))
         metrics.records_pending.set_function(lambda: float(buffer.records))
         metrics.buffered_changes.set_function(lambda: float(buffer.changes))
         metrics.buffered_bytes.set_function(lambda: float(buffer.bytes))
@@ -98,6 +100,7 @@ class Report:
                 "in_flight": buffer.in_flight,
                 "paused": worker.state is State.PAUSED,
             },
+            "dead_letters": parts.dead_letters.status(),
             "launchdarkly": {
                 "project": self._environment.project_key,
                 "environment": self._environment.environment_key,

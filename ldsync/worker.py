@@ -20,17 +20,18 @@ from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from aiokafka import ConsumerRecord
 
     from ldsync.engage.decoder import Decoder
+    from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
     from ldsync.launchdarkly.environment import Environment
     from ldsync.launchdarkly.pacing import Pacing
     from ldsync.launchdarkly.schedule import Schedule
-    from ldsync.launchdarkly.writers.standard import StandardWriter
+    from ldsync.launchdarkly.writers.writer import Writer
     from ldsync.sync.batch import Batch
     from ldsync.sync.buffer import Buffer
     from ldsync.sync.ledger import Account, Ledger, Partition
@@ -53,8 +54,9 @@ class Parts:
     decoder: Decoder
     buffer: Buffer
     ledger: Ledger
+    dead_letters: DeadLetters
     versions: MemoryVersions
-    writer: StandardWriter
+    writer: Writer
     environment: Environment
     pacing: Pacing
     schedule: Schedule
@@ -77,6 +79,7 @@ class Worker:
         self._decoder = parts.decoder
         self._buffer = parts.buffer
         self._ledger = parts.ledger
+        self._dead_letters = parts.dead_letters
         self._versions = parts.versions
         self._writer = parts.writer
         self._environment = parts.environment
@@ -108,7 +111,13 @@ class Worker:
                 async with self._tasks:
                     loops = [
                         self._tasks.create_task(loop)
-                        for loop in (self._ingest(), self._flush(), self._commit())
+                        for loop in (
+                            self._ingest(),
+                            self._flush(),
+                            self._commit(),
+                            self._dead_letters.run(),
+                            self._dead_letters.reread(),
+                        )
                     ]
                     await self._stop.wait()
                     await self._drain()
@@ -116,11 +125,12 @@ class Worker:
                         task.cancel()
         finally:
             await self.source.stop()
+            await self._dead_letters.stop()
             self._enter(State.STOPPED)
 
     async def _join(self) -> bool:
         """Start the source, and say whether it did before `stop`: brokers may be long away."""
-        start = asyncio.create_task(self.source.start())
+        start = asyncio.create_task(self._start())
         stop = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -129,6 +139,11 @@ class Worker:
             stop.cancel()
             await asyncio.gather(start, stop, return_exceptions=True)
         return not start.cancelled() and start.result() is None
+
+    async def _start(self) -> None:
+        """First what could keep us from working at all, so that the group is not disturbed."""
+        await self._dead_letters.start()
+        await self.source.start()
 
     def stop(self) -> None:
         """Ask for a drain and an end; returns at once."""
@@ -164,12 +179,13 @@ class Worker:
             self._buffer.add_together(found.changes, chunk, now, worst)
             added = before
         self._buffer.add(changes[added:] if added else changes, chunk, now)
-        chunk.release()
         self._journal.records(account.partition.topic, len(records))
         self._journal.refused(refused, several, account.partition)
         self._journal.ended(self._buffer.take_ended())
         self._journal.fallbacks(self._decoder.fallbacks)
         self._journal.collisions.take(self._decoder.collisions)
+        self._dead_letters.take(refused, several, chunk, len(records))
+        chunk.release()
         deadline = self._buffer.next_deadline()
         if deadline is not None and deadline < self._wakes_at:
             self._wake.set()
@@ -231,17 +247,27 @@ class Worker:
             self._put_off(batch, outcome, seconds)
             return
         otherwise = dict.fromkeys(stale, STALE)
-        rejected: Collection[str] = ()
+        rejected: Mapping[str, str] = {}
         if isinstance(outcome, Rejected):
             rejected = outcome.members
             otherwise |= dict.fromkeys(rejected, Ending(RecordOutcome.REJECTED, outcome.reason))
         if self._buffer.is_current(batch):
             if isinstance(outcome, Rejected):
-                self._journal.rejected(batch, outcome.reason, outcome.members)
+                self._journal.rejected(batch, outcome.reason, rejected)
             self._journal.delivered(batch, rejected=rejected, seconds=seconds)
         self._schedule.succeeded(batch.segment)
-        self._buffer.settle(batch, time.monotonic(), otherwise)
+        self._buffer.land(batch, time.monotonic(), otherwise)
         self._journal.ended(self._buffer.take_ended())
+        if isinstance(outcome, Rejected) and rejected and self._buffer.is_current(batch):
+            self._dead_letters.reject(
+                batch, outcome.reason, rejected, partial(self._release, batch)
+            )
+        else:
+            self._release(batch)
+
+    def _release(self, batch: Batch) -> None:
+        """Let go of the records of a batch: its changes are delivered, or safe as dead letters."""
+        self._buffer.release(batch, time.monotonic())
 
     def _put_off(self, batch: Batch, retry: Retry, seconds: float) -> None:
         """Return a batch to the buffer, to be written when LaunchDarkly may accept it."""
@@ -280,10 +306,11 @@ class Worker:
         """Say whether consumption is to pause: over budget (P3), or draining."""
         if self.state is State.DRAINING:
             return True
-        over = self._buffer.over_budget()
+        letters = self._dead_letters.over_budget()
+        over = self._buffer.over_budget() or letters
         if over and self.state is State.RUNNING:
             self._enter(State.PAUSED)
-            self._journal.paused(self._buffer.changes, self._buffer.bytes)
+            self._journal.paused(self._buffer.changes, self._buffer.bytes, letters=letters)
         elif not over and self.state is State.PAUSED:
             self._enter(State.RUNNING)
             self._journal.resumed(self._buffer.changes)
@@ -314,6 +341,7 @@ class Worker:
         abandoned = self._buffer.changes
         forgotten = self._buffer.discard(time.monotonic())
         self._journal.ended(self._buffer.take_ended())
+        self._dead_letters.discard()
         self._journal.epoch_ended(abandoned)
         self._schedule.reset()
         self.offsets.end(partitions)
@@ -343,7 +371,10 @@ class Worker:
         self._wake.set()
         try:
             async with asyncio.timeout(seconds):
-                while not self._buffer.empty:
+                while not (self._buffer.empty and self._dead_letters.empty):
+                    if self._buffer.empty:
+                        await self._dead_letters.flush()
+                        continue
                     self._landed.clear()
                     await self._landed.wait()
         except TimeoutError:

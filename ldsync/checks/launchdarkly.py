@@ -7,29 +7,32 @@ a patch and stores nothing. What can only be found out by doing it stays unknown
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from ldsync.checks.finding import Finding, State
-from ldsync.launchdarkly.client import SEMANTIC_PATCH
 from ldsync.launchdarkly.connection import Connection
 from ldsync.launchdarkly.environment import Found
 from ldsync.launchdarkly.outcome import RetryReason, Verdict
 from ldsync.launchdarkly.reply import Answer, NoAnswer, Reply
+from ldsync.launchdarkly.request import SEGMENT_ROUTE, SEGMENTS_ROUTE, SEMANTIC_PATCH
 from ldsync.launchdarkly.resolution import access_in, resolve
-from ldsync.launchdarkly.segments import SEGMENT_ROUTE, SEGMENTS_ROUTE
 from ldsync.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from ldsync.config import LaunchDarklySettings, Settings
 
 IDENTITY_ROUTE: Final = "/api/v2/caller-identity"
 
-#: By what is tried: the action that it needs.
-_TRIED: Final = {"addIncludedTargets": "updateIncluded", "removeIncludedTargets": "updateIncluded"}
+#: What is tried to see whether an action is allowed.
+_TRIED: Final = {
+    "updateIncluded": ("addIncludedTargets", "removeIncludedTargets"),
+    "updateExcluded": ("addExcludedTargets", "removeExcludedTargets"),
+}
 
 #: A member that exists nowhere; with `dryRun` it does not come to exist.
 _NOBODY: Final = "ldsync-check"
@@ -72,11 +75,16 @@ class _Checks:
             yield Finding("environment", State.FAILED, found.detail)
             return
         self._environment.resolve(found)
+        if not found.environment_key:
+            detail = f"{self._environment}: synced segments need no more, and it shows with a write"
+            yield Finding("environment", State.UNKNOWN, detail)
+            return
         shown = f"{self._environment} (client-side ID {self._environment.client_side_id})"
         yield Finding("environment", State.OK, shown)
         yield _approvals(found)
         yield _creation(found)
-        yield await self._writing(found)
+        async for finding in self._writing(found):
+            yield finding
 
     def _token(self, answer: Answer) -> Finding:
         """Whether the token is one: of the reply only names are used."""
@@ -120,46 +128,51 @@ class _Checks:
             "Rate limits are kept nevertheless; ages in metrics and logs are wrong. Synchronise it",
         )
 
-    async def _writing(self, found: Found) -> Finding:
+    async def _writing(self, found: Found) -> AsyncIterator[Finding]:
         """Whether members may be written, tried on a segment of ours without changing it."""
-        names = {
-            "projectKey": found.project_key,
-            "environmentKey": found.environment_key,
-        }
+        actions = list(_TRIED)
+        if self._settings.exit_action != "exclude":
+            actions.remove("updateExcluded")
+        segment = await self._segment_of_ours(found)
+        for action in actions:
+            if isinstance(segment, dict):
+                yield await self._try(action, found, segment)
+            else:
+                yield segment(action)
+
+    async def _segment_of_ours(self, found: Found) -> dict[str, Any] | Callable[[str], Finding]:
+        """A standard segment with our tag; if there is none, what to say of each action."""
+        if self._settings.write_path != "standard":
+            return partial(_untried, f"{self._settings.write_path} segments have no dry run")
+        names = {"projectKey": found.project_key, "environmentKey": found.environment_key}
         tags = orjson.dumps(self._settings.tags[:1]).decode()
         query = {"limit": "20", "filter": f"tags anyOf {tags}"} if self._settings.tags else {}
         listing = await self._client.request("GET", SEGMENTS_ROUTE, names, query=query)
         if isinstance(listing, NoAnswer) or listing.ruling.verdict is not Verdict.ACCEPTED:
-            return _refusal("updateIncluded", listing)
+            return partial(_refusal, answer=listing)
         items = (listing.document() or {}).get("items")
-        ours = [item for item in items or () if isinstance(item, dict)]
-        standard = [item for item in ours if item.get("unbounded") is not True]
-        if not standard:
-            return Finding(
-                "updateIncluded",
-                State.UNKNOWN,
-                "there is no standard segment of ldsync yet that it could be tried on",
-                "The token's role must allow createSegment and updateIncluded",
-            )
-        denied = access_in(standard[0]).get("updateIncluded") is False
-        segment = str(standard[0].get("key"))
-        answer = await self._try(found, names | {"segmentKey": segment})
-        if isinstance(answer, NoAnswer) or answer.ruling.verdict is not Verdict.ACCEPTED or denied:
-            return _refusal("updateIncluded", answer)
-        tried = f"tried on segment {segment}, which is unchanged"
-        return Finding("updateIncluded", State.OK, tried)
+        for item in items or ():
+            if isinstance(item, dict) and item.get("unbounded") is not True:
+                return item
+        return partial(_untried, "there is no standard segment of ldsync that it could be tried on")
 
-    async def _try(self, found: Found, names: dict[str, str]) -> Answer:
+    async def _try(self, action: str, found: Found, segment: dict[str, Any]) -> Finding:
+        key = str(segment.get("key"))
+        names = {
+            "projectKey": found.project_key,
+            "environmentKey": found.environment_key,
+            "segmentKey": key,
+        }
         instructions = [
             {"kind": kind, "contextKind": "user", "values": [f"{_NOBODY}-{number}"]}
-            for number, kind in enumerate(_TRIED)
+            for number, kind in enumerate(_TRIED[action])
         ]
         body = {
             "environmentKey": found.environment_key,
             "comment": "ldsync check: a dry run",
             "instructions": instructions,
         }
-        return await self._client.request(
+        answer = await self._client.request(
             "PATCH",
             SEGMENT_ROUTE,
             names,
@@ -167,6 +180,10 @@ class _Checks:
             SEMANTIC_PATCH,
             query={"dryRun": "true"},
         )
+        denied = access_in(segment).get(action) is False
+        if isinstance(answer, NoAnswer) or answer.ruling.verdict is not Verdict.ACCEPTED or denied:
+            return _refusal(action, answer)
+        return Finding(action, State.OK, f"tried on segment {key}, which is unchanged")
 
 
 def _approvals(found: Found) -> Finding:
@@ -197,6 +214,11 @@ def _creation(found: Found) -> Finding:
         "the token may not create segments",
         "Allow createSegment in the token's role",
     )
+
+
+def _untried(why: str, action: str) -> Finding:
+    advice = f"The token's role must allow {action}"
+    return Finding(action, State.UNKNOWN, why, advice)
 
 
 def _refusal(name: str, answer: Answer) -> Finding:

@@ -157,8 +157,13 @@ class LaunchDarklySettings(Section):
         "Not given: HTTPS_PROXY, NO_PROXY.",
     )
     ca_file: str = Field(default="", description="PEM file of authorities; empty for the system's.")
-    write_path: Literal["standard"] = Field(
-        default="standard", description="standard: semantic patches of ordinary segments."
+    write_path: Literal["standard", "big", "synced"] = Field(
+        default="standard",
+        description="Sort of segments: standard, big or synced; see docs/launchdarkly.md.",
+    )
+    exit_action: Literal["remove", "exclude"] = Field(
+        default="remove",
+        description="Who leaves is removed from the included, or also put among the excluded.",
     )
     timeout_seconds: Seconds = Field(
         default=10.0, description="For one request, from connecting to the end."
@@ -171,9 +176,27 @@ class LaunchDarklySettings(Section):
         default=("ldsync",),
         description="Tags of created segments; in the environment, commas between them.",
     )
-    max_in_flight: Count = Field(
-        default=8, description="Requests at the same time, each for another segment."
+    view_keys: Annotated[Names, AfterValidator(values.view_keys)] = Field(
+        default=(),
+        description="Views of created segments, where the project demands one; commas between.",
     )
+    create_segments: bool = Field(
+        default=True, description="Whether to create missing segments; else their changes wait."
+    )
+    recreate_deleted: bool = Field(
+        default=True,
+        description="Whether to create a segment again that is deleted while ldsync runs.",
+    )
+    max_members_per_request: int = Field(
+        default=1000,
+        ge=1,
+        le=1500,
+        description="Members in one request for big and synced segments; no limit is documented.",
+    )
+    writes_per_segment: Count = Field(
+        default=4, description="Requests at the same time for one big or synced segment."
+    )
+    max_in_flight: Count = Field(default=8, description="Requests at the same time, in all.")
     budget_share: float = Field(
         default=0.5,
         gt=0,
@@ -202,7 +225,7 @@ class BatchSettings(Section):
         default=1500,
         ge=1,
         le=1500,
-        description="Members; LaunchDarkly takes at most 1500 in a request.",
+        description="Members, of which a request takes 1500, or max_members_per_request.",
     )
     max_bytes: Bytes = Field(default=1_048_576, description="Size of the request.")
     max_age_seconds: Seconds = Field(
@@ -240,6 +263,44 @@ class NamingSettings(Section):
     on_collision: Literal["share", "refuse"] = Field(
         default="share",
         description="Two audiences with one segment key: share the segment, or refuse the second.",
+    )
+
+
+class DeadLettersSettings(Section):
+    """Where records go that cannot be applied; see docs/dead-letters.md."""
+
+    enabled: bool = Field(
+        default=True, description="false: invalid records are only counted and logged."
+    )
+    topic: Annotated[str, AfterValidator(values.topic)] = Field(
+        default="",
+        description="Topic for all; empty: one for each topic read, <topic>.dead-letters.",
+    )
+    create_topic: bool = Field(
+        default=True, description="Whether ldsync may make the topic if it is missing."
+    )
+    partitions: int = Field(
+        default=0, ge=0, description="Of a topic that it makes; 0 for the brokers' default."
+    )
+    replication_factor: int = Field(default=0, ge=0, le=32767, description="The same.")
+    timeout_seconds: Seconds = Field(
+        default=30.0, description="For one attempt to write; then again, with a new connection."
+    )
+    max_letter_bytes: Bytes = Field(
+        default=1_000_000,
+        description="A larger record is replaced by a pointer to it and its hash.",
+    )
+    max_pending_bytes: Bytes = Field(
+        default=16_777_216, description="Consumption pauses while so much waits to be written."
+    )
+    max_invalid_ratio: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Stop when more of a topic is invalid: it is the wrong one. 1: never stop.",
+    )
+    min_records: Count = Field(
+        default=1000, description="Records of a topic to be seen before it is judged."
     )
 
 

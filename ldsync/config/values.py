@@ -65,6 +65,11 @@ def topics(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def topic(value: str) -> str:
+    """The name of one topic, or nothing."""
+    return topics((value,))[0] if value else value
+
+
 def topic_pattern(value: str) -> str:
     """A regular expression that Python can compile, or nothing."""
     try:
@@ -147,6 +152,15 @@ def client_side_id(value: str) -> str:
     if value and not _CLIENT_SIDE_ID.fullmatch(value):
         raise ValueError("must be 24 hexadecimal digits, as LaunchDarkly shows it")
     return value.lower()
+
+
+def view_keys(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys as LaunchDarkly allows them."""
+    for key in value:
+        if not key:
+            raise ValueError("must not contain an empty key")
+        launchdarkly_key(key)
+    return value
 
 
 def tags(value: tuple[str, ...]) -> tuple[str, ...]:

@@ -70,6 +70,21 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         """Let the next records of an assigned partition be those from this offset on."""
         self.seek(TopicPartition(*partition), offset)
 
+    async def partitions_of(self, topic: str) -> list[Partition]:
+        """The partitions of a topic, subscribed to or not."""
+        numbers = await self._client._wait_on_metadata(topic)  # noqa: SLF001 - see the top
+        return [Partition(topic, number) for number in sorted(numbers)]
+
+    def read_from(self, starts: Mapping[Partition, int]) -> None:
+        """Read these partitions, each from an offset on, without being assigned them by a group."""
+        self.assign([TopicPartition(*partition) for partition in starts])
+        for partition, offset in starts.items():
+            self.move(partition, offset)
+
+    def leave_out(self, partition: Partition) -> None:
+        """Read no more of a partition."""
+        self.pause(TopicPartition(*partition))
+
     async def first_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset of the oldest record of each partition."""
         places = [TopicPartition(*partition) for partition in partitions]
@@ -122,7 +137,9 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         """Let go of what a `stop` that did not end well has left."""
         tasks: list[asyncio.Task[object] | None] = []
         if self._coordinator is not None:
-            tasks += [self._coordinator._heartbeat_task, self._coordinator._commit_refresh_task]  # noqa: SLF001 - see the top
+            # Which of them there are depends on whether there is a group.
+            names = ("_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+            tasks += [getattr(self._coordinator, name, None) for name in names]
         if self._fetcher is not None:
             tasks += [self._fetcher.error_future, *self._fetcher._pending_tasks]  # noqa: SLF001
         running = [task for task in tasks if task is not None]

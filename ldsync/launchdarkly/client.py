@@ -11,29 +11,22 @@ import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Self
 from urllib.parse import quote, urlencode
 
 import structlog
 from yarl import URL
 
-import ldsync
 from ldsync.launchdarkly.outcome import classify
 from ldsync.launchdarkly.pacing import Pacing, Turn, retry_after
 from ldsync.launchdarkly.reply import Answer, NoAnswer, Reply, Silence, read_reply
+from ldsync.launchdarkly.request import JSON, Method, headers_of, path_of
 from ldsync.launchdarkly.token import Token
 from ldsync.launchdarkly.transport import Head, Transport, Way
 from ldsync.telemetry.metrics import Metrics
 
-API_VERSION: Final = "20240415"
-
-JSON: Final = "application/json"
-SEMANTIC_PATCH: Final = "application/json; domain-model=launchdarkly.semanticpatch"
-
 #: Seconds a request may wait for the gate before it is given back instead, with data that ages.
 MAX_GATE_WAIT: Final = 30.0
-
-Method = Literal["GET", "POST", "PATCH"]
 
 
 class LaunchDarklyClient:
@@ -69,13 +62,6 @@ class LaunchDarklyClient:
         self._transport = Transport(timeout_seconds, max_in_flight, way or Way())
         self._metrics = metrics
         self._log = structlog.get_logger()
-        self._headers = {
-            "LD-API-Version": API_VERSION,
-            "User-Agent": f"ldsync/{ldsync.__version__}",
-            # Replies are large and of little interest: to unpack them costs more than to read them,
-            # and MAX_BODY then bounds what is held in memory.
-            "Accept-Encoding": "identity",
-        }
         metrics.concurrency_limit.set(pacing.concurrency.limit)
         self._ended = asyncio.Event()  # a request: others may have waited for its place
 
@@ -192,7 +178,7 @@ class LaunchDarklyClient:
         self, request: str, url: URL, body: bytes | None, content_type: str, token: str
     ) -> Answer:
         """Send and read, and show the gate what came."""
-        headers = {**self._headers, "Authorization": token}
+        headers = headers_of(token)
         if body is not None:
             headers["Content-Type"] = content_type
         waits: list[float] = []
@@ -235,9 +221,8 @@ class LaunchDarklyClient:
         return closed_for if status == HTTPStatus.TOO_MANY_REQUESTS else retry_after(head.headers)
 
     def _url(self, route: str, names: Mapping[str, str], query: Mapping[str, str] | None) -> URL:
-        path = route.format_map({name: quote(value, safe="") for name, value in names.items()})
         asked = f"?{urlencode(query, quote_via=quote)}" if query else ""
-        return URL(self._base_url + path + asked, encoded=True)
+        return URL(self._base_url + path_of(route, names) + asked, encoded=True)
 
 
 def _is_refused(answer: Answer) -> bool:

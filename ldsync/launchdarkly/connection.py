@@ -62,7 +62,10 @@ class Connection:
             dry_run=settings.dry_run,
         )
         self.environment = Environment(
-            settings.project_key, settings.environment_key, settings.client_side_id
+            settings.project_key,
+            settings.environment_key,
+            settings.client_side_id,
+            needs_keys=settings.write_path != "synced",
         )
         self._rng = rng
 

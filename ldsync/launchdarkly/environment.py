@@ -37,6 +37,7 @@ class Environment:
         environment_key: Key of the environment; likewise.
         client_side_id: Its id; empty until it is resolved, if only the keys were given.
         approvals_required: Whether changes of segments need an approval.
+        needs_keys: Whether the keys have to be found; synced segments need no more than the id.
         problem: Why it is not resolved, in words; empty when it is.
     """
 
@@ -45,19 +46,26 @@ class Environment:
         "approvals_required",
         "client_side_id",
         "environment_key",
+        "needs_keys",
         "problem",
         "project_key",
         "wanted",
     )
 
     def __init__(
-        self, project_key: str = "", environment_key: str = "", client_side_id: str = ""
+        self,
+        project_key: str = "",
+        environment_key: str = "",
+        client_side_id: str = "",
+        *,
+        needs_keys: bool = True,
     ) -> None:
         self.wanted = Found(project_key, environment_key, client_side_id)
         self.project_key = project_key
         self.environment_key = environment_key
         self.client_side_id = client_side_id
         self.approvals_required = False
+        self.needs_keys = needs_keys
         self.problem = _NOT_YET
         self._doubted = asyncio.Event()
 

@@ -45,6 +45,8 @@ async def resolve(client: LaunchDarklyClient, environment: Environment) -> Found
         What was found; else why not, in words for the operator, and how soon to ask again.
     """
     wanted = environment.wanted
+    if not wanted.environment_key and not environment.needs_keys:
+        return wanted
     try:
         if wanted.environment_key:
             return await _by_keys(client, wanted)

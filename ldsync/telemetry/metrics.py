@@ -252,9 +252,31 @@ class Metrics:
             "Changes that LaunchDarkly refused for themselves and that are given up.",
         )
 
+        self._define_dead_letters(make)
+
+    def _define_dead_letters(self, make: Instruments) -> None:
+        self.dead_letters: Family[str, Counter] = make.counters(
+            "ldsync_dead_letters_total",
+            ("reason",),
+            "Records written to the dead-letter topic and acknowledged.",
+        )
+        self.dead_letter_failures = make.counter(
+            "ldsync_dead_letter_failures_total",
+            "Attempts to write dead letters that failed. They are repeated, and hold the commit.",
+        )
+        self.dead_letters_pending = make.gauge(
+            "ldsync_dead_letters_pending",
+            "Records that wait to be written to the dead-letter topic; worry if it stays above 0.",
+        )
+
     def _define_requests(self, make: Instruments) -> None:
         self.segments_created = make.counter(
             "ldsync_segments_created_total", "Segments created in LaunchDarkly."
+        )
+        self.segments_full = make.gauge(
+            "ldsync_segments_full",
+            "Standard segments without room for members that joined: LaunchDarkly allows 15,000 "
+            'targets. Their removals go on; launchdarkly.write_path = "big" has no such limit.',
         )
         self.request_duration: Family[tuple[str, str, str], Histogram] = make.histograms(
             "ldsync_launchdarkly_request_duration_seconds",

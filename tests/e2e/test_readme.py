@@ -34,6 +34,7 @@ def broker() -> Iterator[EmbeddedBroker]:
     with EmbeddedBroker() as broker:
         for topic in tomllib.loads(CONFIG)["kafka"]["topics"]:
             broker.create_topic(topic, partitions=2)
+            broker.create_topic(f"{topic}.dead-letters")
         yield broker
 
 

@@ -192,6 +192,30 @@ async def test_permissions_that_launchdarkly_shows_are_read(
     assert "Allow updateIncluded" in found["updateIncluded"].advice
 
 
+async def test_excluding_takes_a_permission_of_its_own(sim: Simulator) -> None:
+    """Tried only where it is needed, and apart: one may be allowed without the other."""
+    sim.faults.add(Fault(route="patch_segment", status=403, times=1))
+    found = await findings(sim, exit_action="exclude")
+    assert found["updateIncluded"].state is State.FAILED
+    assert found["updateExcluded"].state is State.OK
+    assert sim.state() == {"theirs": {}, "vip": {}}
+
+
+async def test_big_segments_have_no_dry_run(sim: Simulator) -> None:
+    """So what they need is named, and nothing is tried."""
+    found = await findings(sim, write_path="big")
+    assert found["updateIncluded"].state is State.UNKNOWN
+    assert "patch_segment" not in {each.route for each in sim.requests}
+
+
+async def test_synced_segments_need_no_look_up(sim: Simulator) -> None:
+    """The id is all that their requests carry: the token need not see any project."""
+    found = await findings(sim, write_path="synced")
+    assert list(found) == ["token", "clock", "environment"]
+    assert found["environment"].state is State.UNKNOWN
+    assert [each.route for each in sim.requests] == ["get_caller_identity"]
+
+
 async def test_a_dry_run_that_is_not_answered_leaves_it_unknown(
     sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

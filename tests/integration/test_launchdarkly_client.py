@@ -17,10 +17,11 @@ from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
 import ldsync
-from ldsync.launchdarkly.client import MAX_GATE_WAIT, SEMANTIC_PATCH, LaunchDarklyClient
+from ldsync.launchdarkly.client import MAX_GATE_WAIT, LaunchDarklyClient
 from ldsync.launchdarkly.outcome import RetryReason, Verdict
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.reply import MAX_BODY, NoAnswer, Reply, Silence
+from ldsync.launchdarkly.request import SEMANTIC_PATCH
 from ldsync.telemetry.metrics import Metrics
 from tests.support.certificates import make_certificates
 from tests.support.raw_server import Script, raw_server, read_request, reset

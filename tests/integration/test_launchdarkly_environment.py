@@ -66,6 +66,16 @@ async def test_an_environment_given_by_its_keys_takes_one_request() -> None:
         assert logs == []
 
 
+async def test_synced_segments_need_the_id_alone() -> None:
+    """Nothing is asked; given with keys, these are compared as ever."""
+    async with desk() as here:
+        alone = Environment(client_side_id=SOUGHT, needs_keys=False)
+        assert await found(here, alone) == Found("", "", SOUGHT)
+        assert here.routes == []
+        await refused(here, Environment("p", "e", SOUGHT, needs_keys=False))
+        assert here.routes == ["get_environment"]
+
+
 async def test_keys_and_client_side_id_that_agree_take_one_request() -> None:
     """The id may be written in capitals."""
     async with desk() as here:

@@ -163,6 +163,14 @@ async def test_the_status_says_what_an_operator_may_want_to_know(rig: Rig) -> No
     assert (status["consumed_records"], status["pending_records"]) == (5, 2)
     assert status["records"]["delivered"] == {"": 2}
     assert status["records"]["invalid"] == {"bad_json": 1}
+    assert status["dead_letters"] == {
+        "enabled": True,
+        "topic": "<topic>.dead-letters",
+        "written": 1,
+        "pending": 0,
+        "pending_bytes": 0,
+        "problem": "",
+    }
     assert status["buffer"] == {
         "changes": 2,
         "bytes": hand.parts.buffer.bytes,

@@ -36,9 +36,10 @@ PASSWORD = "pr0xy-passw0rd"
 
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
-    """A cluster with the topic `events`."""
+    """A cluster with the topic `events`, and one for its dead letters."""
     with EmbeddedBroker() as broker:
         broker.create_topic("events")
+        broker.create_topic("events.dead-letters")
         yield broker
 
 

@@ -131,13 +131,10 @@ async def test_a_failed_batch_is_given_back_and_the_newest_change_wins(
     await rig.enter("a", entered=False)
     await rig.enter("c")
     await hand.until_consumed(4)
-
-    def failures() -> float:
-        return hand.metric("ldsync_retries_total", reason=reason)
-
-    # The attempt under way may be older than what was consumed since; the next one is not.
-    before = failures()
-    await hand.until(lambda: failures() > before, "a failure")
+    before = hand.metric("ldsync_retries_total", reason=reason)
+    await hand.until(
+        lambda: hand.metric("ldsync_retries_total", reason=reason) > before, "a failure since"
+    )
     rig.sim.faults.clear()
     await rig.until_settled()
     assert rig.sim.included("vip") == {"b", "c"}

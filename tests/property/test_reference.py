@@ -82,7 +82,9 @@ def test_the_same_members_are_sent(
     decoder = Decoder(mapping, membership_mode=MembershipMode.SEGMENT)
 
     for event in events * 2:
-        found = decoder.read(json.dumps(event).encode(), RECORD_MS)
+        # JSON has no word for what is beyond all doubles, but numbers that are.
+        value = json.dumps(event).replace("Infinity", "1e999")
+        found = decoder.read(value.encode(), RECORD_MS)
         assert not isinstance(found, Several)
         try:
             expected = oracle.entry(event, priority=priority, kind=kind, batched=batched)

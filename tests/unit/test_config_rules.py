@@ -24,6 +24,20 @@ NO_KEYS = {"launchdarkly.project_key": "", "launchdarkly.environment_key": ""}
         pytest.param({**SASL, **LOGIN, "kafka.sasl_mechanism": '"SCRAM-SHA-512"'}, id="SCRAM"),
         pytest.param({**SASL, **OAUTH, **PROVIDER}, id="OAUTHBEARER with a provider"),
         pytest.param({**SSL, "kafka.ssl_check_hostname": "false"}, id="SSL without host names"),
+        pytest.param({"dead_letters.topic": '"engage-events.dlq"'}, id="another dead-letter topic"),
+        pytest.param(
+            {"kafka.topic_pattern": '".*"', "dead_letters.topic": '"ldsync.dead-letters"'},
+            id="a dead-letter topic that no pattern matches",
+        ),
+        pytest.param(
+            {"kafka.topic_pattern": '"engage.*"', "dead_letters.topic": '"dlq"'},
+            id="a dead-letter topic that this pattern does not match",
+        ),
+        pytest.param(
+            {"dead_letters.enabled": "false", "dead_letters.topic": '"engage-events"'},
+            id="no dead letters",
+        ),
+        pytest.param({"kafka.topics": f'["{"x" * 236}"]'}, id="room for the dead-letter topic"),
         pytest.param({"kafka.heartbeat_interval_seconds": "10"}, id="a third of the session"),
         pytest.param({"shutdown.drain_seconds": "39.9"}, id="hand-over within the rebalance"),
         pytest.param({"kafka.rebalance_timeout_seconds": "59.9"}, id="rebalance within a request"),
@@ -120,6 +134,30 @@ def test_what_keeps_the_rules_is_taken(tmp_path: Path, values: dict[str, str]) -
             "kafka.topic_pattern",
             "excludes kafka.topics",
             id="topics and pattern",
+        ),
+        pytest.param(
+            {"dead_letters.topic": '"engage-events"'},
+            "dead_letters.topic",
+            "read its own dead letters: engage-events is in kafka.topics",
+            id="dead letters into the topic",
+        ),
+        pytest.param(
+            {"kafka.topics": '["a", "a.dead-letters"]'},
+            "dead_letters.topic",
+            "a.dead-letters is in kafka.topics",
+            id="dead letters of a topic read",
+        ),
+        pytest.param(
+            {"kafka.topic_pattern": '"d.q"', "dead_letters.topic": '"dlq"'},
+            "dead_letters.topic",
+            "kafka.topic_pattern matches it",
+            id="dead letters that a pattern matches",
+        ),
+        pytest.param(
+            {"kafka.topics": f'["{"x" * 237}"]'},
+            "dead_letters.topic",
+            "too long",
+            id="no room for the dead-letter topic",
         ),
         pytest.param({"kafka.topics": "[]"}, "kafka.topics", "at least one topic", id="no topic"),
         pytest.param(

@@ -43,10 +43,12 @@ WRONG_TEXT = {
     "launchdarkly.proxy": "proxy:3128",
     "launchdarkly.ca_file": "/nowhere.pem",
     "launchdarkly.client_side_id": "production",
+    "launchdarkly.view_keys": "web shop",
     "launchdarkly.project_key": "Web shop",
     "launchdarkly.environment_key": "-production",
     "launchdarkly.tags": "ldsync,with blank",
     "naming.segment_key": "{audience}",
+    "dead_letters.topic": "dead letters",
     "admin.host": "",
 }
 ANY_TEXT = {

@@ -43,7 +43,7 @@ def test_what_passes_by_itself_is_tried_again_soon(schedule: Schedule, pacing: P
 def test_what_a_person_has_to_end_is_counted_apart(schedule: Schedule, pacing: Pacing) -> None:
     """The first refusal after a hundred failures of another kind waits as long as a first one."""
     assert schedule.failed(ONE, 100, REFUSED, NOW) == 30.0
-    assert schedule.failed(ONE, 101, REFUSED, NOW) == 60.0
+    assert schedule.failed(ONE, 101, REFUSED, NOW + 31.0) == 60.0
     assert schedule.failed(TWO, 1, REFUSED, NOW) == 30.0
     assert pacing.open_at == 0.0
 
@@ -54,7 +54,14 @@ def test_a_success_ends_the_row_of_a_segment(schedule: Schedule) -> None:
         schedule.failed(segment, 1, REFUSED, NOW)
     schedule.succeeded(ONE)
     assert schedule.failed(ONE, 1, REFUSED, NOW) == 30.0
-    assert schedule.failed(TWO, 2, REFUSED, NOW) == 60.0
+    assert schedule.failed(TWO, 2, REFUSED, NOW + 31.0) == 60.0
+
+
+def test_writes_of_one_segment_at_a_time_are_refused_once(schedule: Schedule) -> None:
+    """Four at a time must not make the first wait one of minutes."""
+    waits = [schedule.failed(ONE, attempt, REFUSED, NOW + attempt) for attempt in range(4)]
+    assert waits == [30.0] * 4
+    assert schedule.failed(ONE, 5, REFUSED, NOW + 40.0) == 60.0
 
 
 def test_what_concerns_everything_closes_the_gate(schedule: Schedule, pacing: Pacing) -> None:
