@@ -1,4 +1,4 @@
-"""What `ldsync run` needs of Kafka: brokers, topics, and the group's offsets."""
+"""What `ldsync run` needs of Kafka: brokers, topics, the group's offsets, dead-letter topics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ldsync.checks.finding import Finding, State
 from ldsync.kafka.errors import SourceError, SourceMisconfigured
-from ldsync.kafka.inspection import look
+from ldsync.kafka.inspection import look, missing_letter_topics
 
 if TYPE_CHECKING:
     from ldsync.config import KafkaSettings, Settings
@@ -30,6 +30,35 @@ async def check_kafka(settings: Settings) -> list[Finding]:
         Finding("Kafka", State.OK, f"{kafka.bootstrap_servers} answers"),
         _topics(view),
         _group(kafka, view),
+    ]
+
+
+async def check_dead_letters(settings: Settings) -> list[Finding]:
+    """Whether there are topics for dead letters; none is made, and none is written to."""
+    name, letters = "dead letters", settings.dead_letters
+    if not letters.enabled:
+        off = "invalid records are only counted and logged (dead_letters.enabled)"
+        return [Finding(name, State.OK, off)]
+    try:
+        missing = await missing_letter_topics(letters, settings.kafka)
+    except SourceMisconfigured as error:
+        return [Finding(name, State.FAILED, str(error))]
+    except SourceError as error:
+        return [Finding(name, State.UNKNOWN, str(error))]
+    if not missing:
+        exist = "their topics exist; whether they may be written shows with the first letter"
+        return [Finding(name, State.OK, exist)]
+    topics = ", ".join(sorted(missing))
+    if letters.create_topic:
+        detail = f"{topics} is missing, and ldsync makes it at the start if it may"
+        return [Finding(name, State.UNKNOWN, detail, "Allow Create on it, or create it")]
+    return [
+        Finding(
+            name,
+            State.FAILED,
+            f"{topics} is missing, and ldsync is not to make it (dead_letters.create_topic)",
+            "Create it, or set dead_letters.enabled = false",
+        )
     ]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from ldsync.checks.finding import Finding, State
-from ldsync.checks.kafka import check_kafka
+from ldsync.checks.kafka import check_dead_letters, check_kafka
 from ldsync.checks.launchdarkly import check_launchdarkly
 from ldsync.config.hidden import secrets_of
 from ldsync.telemetry import log as logging
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 #: What is asked, in the order of the report. They run at the same time and change nothing.
 CHECKS: Final[Sequence[Callable[[Settings], Awaitable[list[Finding]]]]] = (
     check_kafka,
+    check_dead_letters,
     check_launchdarkly,
 )
 

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaError,
@@ -13,14 +14,16 @@ from aiokafka.errors import (
 )
 
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
+from ldsync.kafka.letter_topics import LetterTopics
 from ldsync.kafka.opening import open_consumer
+from ldsync.kafka.security import client_options
 from ldsync.kafka.topics import whole_names
 from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ldsync.config import KafkaSettings
+    from ldsync.config import DeadLettersSettings, KafkaSettings
     from ldsync.kafka.consumer import Consumer
 
 ANSWER_SECONDS: Final = 10.0
@@ -85,6 +88,17 @@ async def look(settings: KafkaSettings) -> View:
         raise SourceUnavailable(f"Kafka answered with an error: {error}") from None
     finally:
         await consumer.close()
+
+
+async def missing_letter_topics(letters: DeadLettersSettings, kafka: KafkaSettings) -> set[str]:
+    """The dead-letter topics that do not exist. None is made.
+
+    Raises:
+        SourceUnavailable: brokers did not answer.
+        SourceMisconfigured: credentials, permissions or settings cannot work.
+    """
+    options = await asyncio.to_thread(client_options, kafka)
+    return await LetterTopics(letters, kafka, options, structlog.get_logger()).missing()
 
 
 async def _look(consumer: Consumer, settings: KafkaSettings) -> View:

@@ -10,8 +10,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from ldsync.checks.finding import Finding, State
-from ldsync.checks.kafka import check_kafka
-from ldsync.config import Settings
+from ldsync.checks.kafka import check_dead_letters, check_kafka
+from ldsync.config import DeadLettersSettings, Settings
 from ldsync.demo.broker import Api, EmbeddedBroker
 from ldsync.demo.simulator import Simulator
 from tests.support.commands import start
@@ -20,7 +20,7 @@ from tests.support.kafka_source import kafka_settings
 from tests.support.real_kafka import unused_port
 
 GROUP_DENIED = 30
-LONGEST = 1_000
+TOPIC_DENIED = 29
 
 
 @pytest.fixture
@@ -125,6 +125,42 @@ async def test_a_group_that_may_not_be_used_is_told(broker: EmbeddedBroker) -> N
     assert "group g (kafka.group_id)" in found["Kafka"].detail
 
 
+@pytest.mark.parametrize(
+    ("changes", "state", "words"),
+    [
+        pytest.param({}, State.UNKNOWN, "ldsync makes it", id="to be made"),
+        pytest.param({"create_topic": False}, State.FAILED, "is not to make it", id="not to be"),
+        pytest.param({"topic": "journeys"}, State.OK, "exist", id="there"),
+        pytest.param({"enabled": False}, State.OK, "only counted", id="none wanted"),
+    ],
+)
+async def test_topics_for_dead_letters_are_looked_for_and_not_made(
+    broker: EmbeddedBroker, changes: dict[str, Any], state: State, words: str
+) -> None:
+    """Missing is no failure if they are made at the start."""
+    settings = Settings(
+        kafka=kafka_settings(broker.bootstrap_servers, topics=("events",)),
+        dead_letters=DeadLettersSettings.model_validate(changes),
+    )
+    for _ in range(2):
+        (finding,) = await check_dead_letters(settings)
+        assert finding.state is state
+        assert words in finding.detail
+
+
+async def test_dead_letters_that_may_not_be_described_are_told(broker: EmbeddedBroker) -> None:
+    """Brokers that are away leave it unknown: there is a line about them already."""
+    broker.create_topic("events.dead-letters")
+    broker.fail_topic("events.dead-letters", TOPIC_DENIED)
+    settings = Settings(kafka=kafka_settings(broker.bootstrap_servers, topics=("events",)))
+    (finding,) = await check_dead_letters(settings)
+    assert finding.state is State.FAILED
+    assert "grant Describe and Write" in finding.detail
+    away = Settings(kafka=kafka_settings(f"127.0.0.1:{unused_port()}", topics=("events",)))
+    (finding,) = await check_dead_letters(away)
+    assert finding.state is State.UNKNOWN
+
+
 async def test_nobody_is_moved_by_the_check(broker: EmbeddedBroker) -> None:
     """It does not join the group: a running ldsync keeps its partitions."""
     consumer = AIOKafkaConsumer("events", bootstrap_servers=broker.bootstrap_servers, group_id="g")
@@ -173,6 +209,7 @@ async def test_the_command_shows_a_line_for_each_and_exits_with_0(
         "Kafka",
         "topics",
         "group",
+        "dead",
         "token",
         "clock",
         "environment",
