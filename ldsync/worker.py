@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
-from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
+from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry, Scope
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
+    from ldsync.launchdarkly.environment import Environment
     from ldsync.launchdarkly.pacing import Pacing
     from ldsync.launchdarkly.schedule import Schedule
     from ldsync.launchdarkly.writers.writer import Writer
@@ -56,6 +57,7 @@ class Parts:
     dead_letters: DeadLetters
     versions: MemoryVersions
     writer: Writer
+    environment: Environment
     pacing: Pacing
     schedule: Schedule
     journal: Journal
@@ -80,6 +82,7 @@ class Worker:
         self._dead_letters = parts.dead_letters
         self._versions = parts.versions
         self._writer = parts.writer
+        self._environment = parts.environment
         self._pacing = parts.pacing
         self._schedule = parts.schedule
         self._journal = parts.journal
@@ -195,8 +198,10 @@ class Worker:
             now = self.turns["flush"] = time.monotonic()
             self._wake.clear()
             wait = _LONGEST_SLEEP
-            while len(self._writes) < self.policy.max_in_flight:
-                wait = self._pacing.open_at - now
+            slots = min(self.policy.max_in_flight, self._pacing.concurrency.limit)
+            while len(self._writes) < slots:
+                # Where to write is not known before the environment is found.
+                wait = self._pacing.open_at - now if self._environment.resolved else _LONGEST_SLEEP
                 batch = self._buffer.take(now) if wait <= 0 else None
                 if batch is None:
                     deadline = self._buffer.next_deadline()
@@ -268,14 +273,16 @@ class Worker:
         """Return a batch to the buffer, to be written when LaunchDarkly may accept it."""
         now = time.monotonic()
         wait = self._schedule.failed(batch.segment, batch.attempt, retry, now)
+        lasting = retry.patience is Patience.OPERATOR
         if self._buffer.is_current(batch):
-            lasting = retry.patience is Patience.OPERATOR
             self._journal.retried(
                 batch, retry.reason.value, retry.detail, wait, seconds, lasting=lasting
             )
         since = retry.ambiguous_since
         until = 0.0 if since is None else since + self.policy.settle_seconds
-        self._take_back(batch, now + wait, blocked_until=until)
+        # What holds up everything is waited for at the gate: it may end earlier than expected.
+        at_the_gate = lasting and retry.scope is Scope.EVERYTHING
+        self._take_back(batch, now if at_the_gate else now + wait, blocked_until=until)
 
     def _take_back(self, batch: Batch, not_before: float, *, blocked_until: float) -> None:
         self._buffer.give_back(

@@ -27,7 +27,7 @@ from ldsync.engage.mapping import Mapping as EventMapping
 from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
-from ldsync.launchdarkly.environment import Environment
+from ldsync.launchdarkly.environment import Environment, Found
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.segments import Terms
@@ -71,6 +71,8 @@ class Options:
     commit: float = 1.0
     operator: float = 0.2
     longest_operator: float = 2.0
+    resolved: bool = True
+    dry_run: bool = False
     kafka: Mapping[str, Any] = field(default_factory=dict)
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
     writer: Any = None
@@ -94,6 +96,9 @@ class Hand:
         self.options = options
         self.metrics = Metrics()
         pacing = Pacing(budget_share=1.0, rng=rng)
+        environment = Environment(PROJECT, ENVIRONMENT)
+        if options.resolved:
+            environment.resolve(Found(PROJECT, ENVIRONMENT))
         self.client = LaunchDarklyClient(
             rig.sim.url,
             TOKEN,
@@ -101,6 +106,7 @@ class Hand:
             max_in_flight=options.max_in_flight,
             pacing=pacing,
             metrics=self.metrics,
+            dry_run=options.dry_run,
         )
         own: dict[str, Any] = {
             "bootstrap_servers": rig.broker.bootstrap_servers,
@@ -126,17 +132,19 @@ class Hand:
             writer=options.writer
             or StandardWriter(
                 self.client,
-                Environment(PROJECT, ENVIRONMENT),
+                environment,
                 Terms(),
                 metrics=self.metrics,
                 rng=rng,
             ),
+            environment=environment,
             pacing=pacing,
             schedule=Schedule(
                 Backoff(0.02, 0.1),
                 Backoff(options.operator, options.longest_operator, 0.5),
                 pacing,
                 rng,
+                environment.doubt,
             ),
             journal=Journal(self.metrics),
             metrics=self.metrics,
@@ -151,10 +159,15 @@ class Hand:
         self.worker = Worker(
             self.parts,
             policy,
-            lambda listener: Source(settings, listener, self.metrics, structlog.get_logger()),
+            lambda listener: Source(
+                settings,
+                listener,
+                self.metrics,
+                structlog.get_logger(),
+                dry_run=options.dry_run,
+            ),
         )
-        self.report = Report(self.worker, self.parts, Environment(PROJECT, ENVIRONMENT))
-        self.report.environment_problem = ""
+        self.report = Report(self.worker, self.parts, environment)
         self.report.bind(self.metrics)
         self.most = 0
         self.states = [self.worker.state.value]
