@@ -20,7 +20,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench lock image clean
+.PHONY: help demo test lint format bench letters lock image clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -43,6 +43,9 @@ format: $(DEV_READY) ## let ruff put the code in shape
 
 bench: $(DEV_READY) ## measure speed on a real broker (Java 17 and Maven), or ARGS=decode without
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+letters: $(DEV_READY) ## a million bad inputs on a real broker, each accounted for
+	@$(BIN)/python -m tests.bench.letters $(ARGS)
 
 lock: $(DEV_READY) ## pin all requirements again (ARGS=--upgrade for the newest)
 	@$(BIN)/$(LOCK) $(ARGS) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml

@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 import ldsync
+from ldsync.config.hidden import secrets_of
+from ldsync.engage.verdict import VERDICTS
+from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
-from ldsync.launchdarkly.client import LaunchDarklyClient
-from ldsync.launchdarkly.environment import Environment, probe
-from ldsync.launchdarkly.outcome import REJECTED, Patience, RetryReason
-from ldsync.launchdarkly.pacing import Pacing
+from ldsync.launchdarkly.connection import Connection
+from ldsync.launchdarkly.outcome import REJECTIONS, RetryReason
 from ldsync.launchdarkly.schedule import Schedule
-from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.mappings import decoder_of
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Ledger
-from ldsync.sync.limits import Budget, Limits
+from ldsync.sync.limits import Budget
+from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.policy import Policy
 from ldsync.telemetry import log as logging
 from ldsync.telemetry.http import AdminError, AdminServer
@@ -37,9 +38,10 @@ from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
 from ldsync.worker import Parts, Worker
+from ldsync.writers import limits_of, writer_of
 
 if TYPE_CHECKING:
-    from ldsync.config import Settings
+    from ldsync.config import DeadLettersSettings, Settings
 
 OK: Final = 0
 CRASHED: Final = 1
@@ -65,12 +67,7 @@ def run(settings: Settings) -> int:
     0 drained, 1 crashed, 69 Kafka was not reached within the start deadline, 78 misconfigured. A
     second SIGTERM or SIGINT ends the process at once, with 128 + its number.
     """
-    secrets = (
-        settings.launchdarkly.api_token.get_secret_value(),
-        settings.kafka.sasl_password.get_secret_value(),
-        settings.kafka.ssl_key_password.get_secret_value(),
-    )
-    logging.configure(settings.log.level, settings.log.format, [each for each in secrets if each])
+    logging.configure(settings.log.level, settings.log.format, secrets_of(settings))
     with asyncio.Runner() as runner:
         return runner.run(_serve(settings))
 
@@ -113,19 +110,19 @@ class _App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        if settings.launchdarkly.dry_run:
+            structlog.contextvars.bind_contextvars(dry_run=True)  # on every line from here on
         rng = random.Random()
         metrics = Metrics()
         _begin_at_zero(metrics)
         journal = Journal(metrics)
-        pacing = Pacing(budget_share=settings.launchdarkly.budget_share, rng=rng)
         lease = Lease(
             settings.kafka.session_timeout_seconds, settings.kafka.rebalance_timeout_seconds
         )
-        self._client = _client(settings, pacing, metrics, lease)
-        self._environment = Environment(
-            settings.launchdarkly.project_key, settings.launchdarkly.environment_key
-        )
-        buffer = Buffer(_limits(settings), _budget(settings))
+        self._launchdarkly = Connection(settings.launchdarkly, metrics, rng, lease)
+        client, environment = self._launchdarkly.client, self._launchdarkly.environment
+        writer = writer_of(settings.launchdarkly, client, environment, metrics, rng)
+        buffer = Buffer(limits_of(settings, writer), _budget(settings))
         versions = MemoryVersions(settings.ordering.max_entries, time.monotonic())
         ledger = Ledger()
         parts = Parts(
@@ -133,10 +130,18 @@ class _App:
             buffer=buffer,
             ledger=ledger,
             lease=lease,
+            dead_letters=DeadLetters(
+                _dead_letters(settings),
+                settings.kafka,
+                lambda: decoder_of(settings),
+                metrics,
+                structlog.get_logger(),
+            ),
             versions=versions,
-            writer=_writer(settings, self._client, metrics, rng),
-            pacing=pacing,
-            schedule=_schedule(settings, pacing, rng),
+            writer=writer,
+            environment=environment,
+            pacing=self._launchdarkly.pacing,
+            schedule=_schedule(settings, self._launchdarkly, rng),
             journal=journal,
             metrics=metrics,
         )
@@ -148,11 +153,12 @@ class _App:
                 listener,
                 metrics,
                 structlog.get_logger(),
+                dry_run=settings.launchdarkly.dry_run,
                 lease=lease,
                 ordering=settings.ordering,
             ),
         )
-        self._report = Report(self.worker, parts, self._environment)
+        self._report = Report(self.worker, parts, self._launchdarkly.environment)
         self._report.bind(metrics)
         self._admin = AdminServer(
             settings.admin.host,
@@ -161,7 +167,7 @@ class _App:
             self._report.health,
             self._report.status,
         )
-        self._probing: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Listen for signals and scrapes, and begin to look for the environment."""
@@ -170,7 +176,7 @@ class _App:
             loop.add_signal_handler(number, self._stop, number)
         await self._admin.start()
         structlog.get_logger().info("admin.listening", url=self._admin.url)
-        self._probing = asyncio.create_task(self._probe())
+        self._keeping = asyncio.create_task(self._keep_connected())
         # What exists by now stays: the collector need not walk it again, nor run so often.
         gc.collect()
         gc.freeze()
@@ -181,12 +187,12 @@ class _App:
     async def __aexit__(self, *_exception: object) -> None:
         """Close what was opened, whatever happened."""
         try:
-            if self._probing is not None:
-                self._probing.cancel()
+            if self._keeping is not None:
+                self._keeping.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
-                    await self._probing
+                    await self._keeping
         finally:
-            await self._client.close()
+            await self._launchdarkly.close()
             await self._admin.stop()
 
     def _stop(self, number: int) -> None:
@@ -197,35 +203,25 @@ class _App:
         structlog.get_logger().info("ldsync.stopping", signal=signal.Signals(number).name)
         self.worker.stop()
 
-    async def _probe(self) -> None:
-        """Find the environment; if that fails by a defect, end the process instead of hanging."""
+    async def _keep_connected(self) -> None:
+        """Look after the connection; a defect there ends the process instead of hanging it."""
         try:
-            await self._find_environment()
+            await self._launchdarkly.keep()
         except Exception:
             self.worker.stop()  # and `__aexit__` raises it
             raise
 
-    async def _find_environment(self) -> None:
-        """Look the environment up until it is there: readiness waits for it, nothing else does."""
-        log = structlog.get_logger()
-        backoff = Backoff(1.0, _OPERATOR_FIRST_SECONDS)
-        attempt = 0
-        rng = random.Random()
-        while (problem := await probe(self._client, self._environment)) is not None:
-            attempt += 1
-            self._report.environment_problem = problem.detail
-            level = log.error if problem.patience is Patience.OPERATOR else log.warning
-            level("environment.unresolved", reason=problem.reason.value, detail=problem.detail)
-            await asyncio.sleep(backoff.delay(attempt, rng, problem.after))
-        self._report.environment_problem = ""
-        log.info("environment.resolved", environment=str(self._environment))
-
 
 def _begin_at_zero(metrics: Metrics) -> None:
     """Show what can go wrong before it does: of a series that begins at 1 no increase is seen."""
-    for reason in RetryReason:
-        metrics.retries[reason.value].inc(0)
-    metrics.rejected_changes[REJECTED].inc(0)
+    for why in RetryReason:
+        metrics.retries[why.value].inc(0)
+    for verdict in VERDICTS:
+        if verdict.outcome is RecordOutcome.INVALID:
+            metrics.dead_letters[verdict.reason].inc(0)
+    for reason in REJECTIONS:
+        metrics.rejected_changes[reason].inc(0)
+        metrics.dead_letters[reason].inc(0)
 
 
 def _keep_freed_memory() -> None:
@@ -240,43 +236,11 @@ def _keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_FROM_HEAP)
 
 
-def _client(
-    settings: Settings, pacing: Pacing, metrics: Metrics, lease: Lease
-) -> LaunchDarklyClient:
-    section = settings.launchdarkly
-    return LaunchDarklyClient(
-        section.base_url,
-        section.api_token.get_secret_value(),
-        timeout_seconds=section.timeout_seconds,
-        max_in_flight=section.max_in_flight,
-        pacing=pacing,
-        metrics=metrics,
-        lease=lease,
-    )
-
-
-def _writer(
-    settings: Settings, client: LaunchDarklyClient, metrics: Metrics, rng: random.Random
-) -> StandardWriter:
-    section = settings.launchdarkly
-    return StandardWriter(
-        client,
-        section.project_key,
-        section.environment_key,
-        tags=section.tags,
-        adopt=section.adopt,
-        metrics=metrics,
-        rng=rng,
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    batch = settings.batch
-    return Limits(
-        max_size=min(batch.max_size, StandardWriter.max_members),
-        max_bytes=batch.max_bytes,
-        max_age=batch.max_age_seconds,
-    )
+def _dead_letters(settings: Settings) -> DeadLettersSettings:
+    """A dry run writes nothing to Kafka either: what is invalid is counted and logged."""
+    section = settings.dead_letters
+    dry = settings.launchdarkly.dry_run
+    return section.model_copy(update={"enabled": False}) if dry else section
 
 
 def _budget(settings: Settings) -> Budget:
@@ -284,12 +248,13 @@ def _budget(settings: Settings) -> Budget:
     return Budget(section.max_changes, section.max_bytes, section.resume_ratio)
 
 
-def _schedule(settings: Settings, pacing: Pacing, rng: random.Random) -> Schedule:
+def _schedule(settings: Settings, launchdarkly: Connection, rng: random.Random) -> Schedule:
     return Schedule(
         Backoff(settings.retry.initial_seconds, settings.retry.max_seconds),
         Backoff(_OPERATOR_FIRST_SECONDS, _OPERATOR_LONGEST_SECONDS, _OPERATOR_FLOOR),
-        pacing,
+        launchdarkly.pacing,
         rng,
+        launchdarkly.environment.doubt,
     )
 
 

@@ -27,7 +27,7 @@ its interval.
 class Report:
     """Looks at a worker and its parts; keeps nothing but what the application tells it.
 
-    `stopping` is set when a signal came, `environment_problem` while the environment is not found.
+    `stopping` is set when a signal came.
     """
 
     def __init__(self, worker: Worker, parts: Parts, environment: Environment) -> None:
@@ -37,12 +37,13 @@ class Report:
         self._environment = environment
         self._started = time.monotonic()
         self.stopping = False
-        self.environment_problem = "the environment was not looked up yet"
 
     def bind(self, metrics: Metrics) -> None:
         """Have the gauges of live state read it when they are scraped."""
         buffer, journal = self._parts.buffer, self._parts.journal
         versions = self._parts.versions
+        letters = self._parts.dead_letters
+        metrics.dead_letters_pending.set_function(lambda: float(letters.pending))
         metrics.records_pending.set_function(lambda: float(buffer.records))
         metrics.buffered_changes.set_function(lambda: float(buffer.changes))
         metrics.buffered_bytes.set_function(lambda: float(buffer.bytes))
@@ -83,8 +84,8 @@ class Report:
             reasons.append("draining: the process is about to end")
         elif state in (State.STARTING, State.JOINING):
             reasons.append("waiting for the consumer group")
-        if self.environment_problem:
-            reasons.append(self.environment_problem)
+        if self._environment.problem:
+            reasons.append(self._environment.problem)
         return Health(checks, ready=not reasons, reasons=tuple(reasons))
 
     def status(self) -> dict[str, Any]:
@@ -111,10 +112,12 @@ class Report:
                 "paused": worker.state is State.PAUSED,
                 "writes_held": worker.gate.held(now) or "",
             },
+            "dead_letters": parts.dead_letters.status(),
             "launchdarkly": {
                 "project": self._environment.project_key,
                 "environment": self._environment.environment_key,
-                "problem": self.environment_problem,
+                "client_side_id": self._environment.client_side_id,
+                "problem": self._environment.problem,
                 "gate_open_in_seconds": round(gate, 3),
                 "gate_reason": parts.pacing.reason if gate else "",
             },

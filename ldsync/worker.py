@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from ldsync.engage.history import newest
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
-from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
+from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry, Scope
 from ldsync.sync.gate import Gate
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
     from ldsync.engage.decoder import Decoder
+    from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
+    from ldsync.launchdarkly.environment import Environment
     from ldsync.launchdarkly.pacing import Pacing
     from ldsync.launchdarkly.schedule import Schedule
-    from ldsync.launchdarkly.writers.standard import StandardWriter
+    from ldsync.launchdarkly.writers.writer import Writer
     from ldsync.sync.batch import Batch
     from ldsync.sync.buffer import Buffer
     from ldsync.sync.lease import Lease
@@ -56,9 +58,11 @@ class Parts:
     decoder: Decoder
     buffer: Buffer
     ledger: Ledger
+    dead_letters: DeadLetters
     lease: Lease
     versions: MemoryVersions
-    writer: StandardWriter
+    writer: Writer
+    environment: Environment
     pacing: Pacing
     schedule: Schedule
     journal: Journal
@@ -80,8 +84,10 @@ class Worker:
         self._decoder = parts.decoder
         self._buffer = parts.buffer
         self._ledger = parts.ledger
+        self._dead_letters = parts.dead_letters
         self._versions = parts.versions
         self._writer = parts.writer
+        self._environment = parts.environment
         self._pacing = parts.pacing
         self._schedule = parts.schedule
         self._journal = parts.journal
@@ -111,7 +117,13 @@ class Worker:
                 async with self._tasks:
                     loops = [
                         self._tasks.create_task(loop)
-                        for loop in (self._ingest(), self._flush(), self._commit())
+                        for loop in (
+                            self._ingest(),
+                            self._flush(),
+                            self._commit(),
+                            self._dead_letters.run(),
+                            self._dead_letters.reread(),
+                        )
                     ]
                     await self._stop.wait()
                     await self._drain()
@@ -119,11 +131,12 @@ class Worker:
                         task.cancel()
         finally:
             await self.source.stop()
+            await self._dead_letters.stop()
             self._enter(State.STOPPED)
 
     async def _join(self) -> bool:
         """Start the source, and say whether it did before `stop`: brokers may be long away."""
-        start = asyncio.create_task(self.source.start())
+        start = asyncio.create_task(self._start())
         stop = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -132,6 +145,11 @@ class Worker:
             stop.cancel()
             await asyncio.gather(start, stop, return_exceptions=True)
         return not start.cancelled() and start.result() is None
+
+    async def _start(self) -> None:
+        """First what could keep us from working at all, so that the group is not disturbed."""
+        await self._dead_letters.start()
+        await self.source.start()
 
     def stop(self) -> None:
         """Ask for a drain and an end; returns at once."""
@@ -167,12 +185,13 @@ class Worker:
             self._buffer.add_together(found.changes, chunk, now, worst)
             added = before
         self._buffer.add(changes[added:] if added else changes, chunk, now)
-        chunk.release()
         self._journal.records(account.partition.topic, len(records))
         self._journal.refused(refused, several, account.partition)
         self._journal.ended(self._buffer.take_ended())
         self._journal.fallbacks(self._decoder.fallbacks)
         self._journal.collisions.take(self._decoder.collisions)
+        self._dead_letters.take(refused, several, chunk, len(records))
+        chunk.release()
         deadline = self._buffer.next_deadline()
         if deadline is not None and deadline < self._wakes_at:
             self._wake.set()
@@ -192,8 +211,11 @@ class Worker:
             now = self.turns["flush"] = time.monotonic()
             self._wake.clear()
             wait = _LONGEST_SLEEP
-            while len(self._writes) < self.policy.max_in_flight:
-                wait = max(self.gate.wait(now), self._pacing.open_at - now)
+            slots = min(self.policy.max_in_flight, self._pacing.concurrency.limit)
+            while len(self._writes) < slots:
+                # Where to write is not known before the environment is found.
+                wait = self._pacing.open_at - now if self._environment.resolved else _LONGEST_SLEEP
+                wait = max(wait, self.gate.wait(now))
                 batch = self._buffer.take(now) if wait <= 0 else None
                 if batch is None:
                     deadline = self._buffer.next_deadline()
@@ -239,30 +261,42 @@ class Worker:
             self._put_off(batch, outcome, seconds)
             return
         otherwise = dict.fromkeys(stale, STALE)
-        rejected: Collection[str] = ()
+        rejected: Mapping[str, str] = {}
         if isinstance(outcome, Rejected):
             rejected = outcome.members
             otherwise |= dict.fromkeys(rejected, Ending(RecordOutcome.REJECTED, outcome.reason))
         if self._buffer.is_current(batch):
             if isinstance(outcome, Rejected):
-                self._journal.rejected(batch, outcome.reason, outcome.members)
+                self._journal.rejected(batch, outcome.reason, rejected)
             self._journal.delivered(batch, rejected=rejected, seconds=seconds)
         self._schedule.succeeded(batch.segment)
-        self._buffer.settle(batch, time.monotonic(), otherwise)
+        self._buffer.land(batch, time.monotonic(), otherwise)
         self._journal.ended(self._buffer.take_ended())
+        if isinstance(outcome, Rejected) and rejected and self._buffer.is_current(batch):
+            self._dead_letters.reject(
+                batch, outcome.reason, rejected, partial(self._release, batch)
+            )
+        else:
+            self._release(batch)
+
+    def _release(self, batch: Batch) -> None:
+        """Let go of the records of a batch: its changes are delivered, or safe as dead letters."""
+        self._buffer.release(batch, time.monotonic())
 
     def _put_off(self, batch: Batch, retry: Retry, seconds: float) -> None:
         """Return a batch to the buffer, to be written when LaunchDarkly may accept it."""
         now = time.monotonic()
         wait = self._schedule.failed(batch.segment, batch.attempt, retry, now)
+        lasting = retry.patience is Patience.OPERATOR
         if self._buffer.is_current(batch):
-            lasting = retry.patience is Patience.OPERATOR
             self._journal.retried(
                 batch, retry.reason.value, retry.detail, wait, seconds, lasting=lasting
             )
         since = retry.ambiguous_since
         until = 0.0 if since is None else since + self.policy.settle_seconds
-        self._take_back(batch, now + wait, blocked_until=until)
+        # What holds up everything is waited for at the gate: it may end earlier than expected.
+        at_the_gate = lasting and retry.scope is Scope.EVERYTHING
+        self._take_back(batch, now if at_the_gate else now + wait, blocked_until=until)
 
     def _take_back(self, batch: Batch, not_before: float, *, blocked_until: float) -> None:
         self._buffer.give_back(
@@ -286,10 +320,11 @@ class Worker:
         """Say whether consumption is to pause: over budget (P3), or draining."""
         if self.state is State.DRAINING:
             return True
-        over = self._buffer.over_budget()
+        letters = self._dead_letters.over_budget()
+        over = self._buffer.over_budget() or letters
         if over and self.state is State.RUNNING:
             self._enter(State.PAUSED)
-            self._journal.paused(self._buffer.changes, self._buffer.bytes)
+            self._journal.paused(self._buffer.changes, self._buffer.bytes, letters=letters)
         elif not over and self.state is State.PAUSED:
             self._enter(State.RUNNING)
             self._journal.resumed(self._buffer.changes)
@@ -340,6 +375,7 @@ class Worker:
         abandoned = self._buffer.changes
         forgotten = self._buffer.discard(time.monotonic())
         self._journal.ended(self._buffer.take_ended())
+        self._dead_letters.discard()
         self._journal.epoch_ended(abandoned)
         self._schedule.reset()
         self.offsets.end(partitions)
@@ -372,9 +408,12 @@ class Worker:
         self._wake.set()
         try:
             async with asyncio.timeout(seconds):
-                while not self._buffer.empty:
+                while not (self._buffer.empty and self._dead_letters.empty):
                     if revoking and not self.source.is_member:
                         return False
+                    if self._buffer.empty:
+                        await self._dead_letters.flush()
+                        continue
                     self._landed.clear()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_LONGEST_SLEEP):

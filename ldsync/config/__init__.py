@@ -13,6 +13,7 @@ from ldsync.config.sections import (
     AdminSettings,
     BatchSettings,
     BufferSettings,
+    DeadLettersSettings,
     KafkaSettings,
     LaunchDarklySettings,
     LogSettings,
@@ -24,7 +25,7 @@ from ldsync.config.sections import (
 
 if TYPE_CHECKING:
     from ldsync.config.mappings import FromPath, MappingSettings
-    from ldsync.config.settings import Loaded, Settings, load, load_with_sources
+    from ldsync.config.settings import Loaded, Settings, load, load_part, load_with_sources
 else:
 
     def __getattr__(name: str) -> object:
@@ -33,7 +34,7 @@ else:
             from ldsync.config import mappings  # noqa: PLC0415 - that is the point
 
             return getattr(mappings, name)
-        if name in {"Loaded", "Settings", "load", "load_with_sources"}:
+        if name in {"Loaded", "Settings", "load", "load_part", "load_with_sources"}:
             from ldsync.config import settings  # noqa: PLC0415 - that is the point
 
             return getattr(settings, name)
@@ -45,6 +46,7 @@ __all__ = [
     "BatchSettings",
     "BufferSettings",
     "ConfigError",
+    "DeadLettersSettings",
     "FromPath",
     "KafkaSettings",
     "LaunchDarklySettings",
@@ -59,5 +61,6 @@ __all__ = [
     "ShutdownSettings",
     "load",
     "load_admin",
+    "load_part",
     "load_with_sources",
 ]

@@ -4,24 +4,24 @@ Each rule is a function from the settings to its violations. A violation names e
 depends on, so that a rule is not applied to values that are already known to be wrong.
 """
 
+import re
+import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ldsync.config.values import INSTANCES
+from ldsync.config.violation import Violation
+from ldsync.config.write_paths import context_kinds, synced
 
 if TYPE_CHECKING:
     from ldsync.config.settings import Settings
 
 _HEARTBEATS_PER_SESSION = 3
+# What ldsync.kafka.topics leaves out of a pattern.
+_DEAD_LETTERS = (".dead-letters", ".ldsync-dead-letters")
+_LONGEST_TOPIC = 249
 _SSL_KEYS = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_key_password")
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A rule that does not hold: for which keys, the first being the one to speak of, and why."""
-
-    keys: tuple[str, ...]
-    message: str
 
 
 def violations(settings: "Settings") -> Iterator[Violation]:
@@ -38,14 +38,34 @@ def _required(settings: "Settings") -> Iterator[Violation]:
             "is required: set LDSYNC_LAUNCHDARKLY__API_TOKEN, or "
             "LDSYNC_LAUNCHDARKLY__API_TOKEN_FILE to the path of a file that holds it",
         )
-    if not launchdarkly.project_key:
+    yield from _environment_named(settings)
+
+
+def _environment_named(settings: "Settings") -> Iterator[Violation]:
+    """What is needed to know which environment is meant, on which write path."""
+    launchdarkly = settings.launchdarkly
+    if launchdarkly.write_path == "synced" and not launchdarkly.client_side_id:
         yield Violation(
-            ("launchdarkly.project_key",), "is required: the key of the LaunchDarkly project"
+            ("launchdarkly.client_side_id", "launchdarkly.write_path"),
+            'is required while launchdarkly.write_path is "synced": it is all that these '
+            "requests name the environment by",
         )
-    if not launchdarkly.environment_key:
+        return
+    given = {
+        "launchdarkly.project_key": launchdarkly.project_key,
+        "launchdarkly.environment_key": launchdarkly.environment_key,
+    }
+    missing = [key for key, value in given.items() if not value]
+    if len(missing) == 1:
+        (other,) = given.keys() - set(missing)
         yield Violation(
-            ("launchdarkly.environment_key",),
-            "is required: the key of the environment in that project",
+            (missing[0], other), f"is required with {other}: one does not name an environment"
+        )
+    elif missing and not launchdarkly.client_side_id:
+        yield Violation(
+            ("launchdarkly.client_side_id", *given),
+            "is required: LaunchDarkly shows it with the keys of the environment (or set "
+            "launchdarkly.project_key and launchdarkly.environment_key)",
         )
 
 
@@ -58,6 +78,37 @@ def _topics(settings: "Settings") -> Iterator[Violation]:
         )
     if not kafka.topics and not kafka.topic_pattern:
         yield Violation(keys, "must name at least one topic (or set kafka.topic_pattern)")
+
+
+def _dead_letters(settings: "Settings") -> Iterator[Violation]:
+    """What ldsync writes must not come in again."""
+    kafka, topic = settings.kafka, settings.dead_letters.topic
+    if not settings.dead_letters.enabled:
+        return
+    written = {topic} if topic else {f"{name}{_DEAD_LETTERS[0]}" for name in kafka.topics}
+    for name in sorted(written & set(kafka.topics)):
+        yield Violation(
+            ("dead_letters.topic", "kafka.topics"),
+            f"would have ldsync read its own dead letters: {name} is in kafka.topics",
+        )
+    if (
+        topic
+        and kafka.topic_pattern
+        and not topic.endswith(_DEAD_LETTERS)
+        and re.compile(kafka.topic_pattern).fullmatch(topic)
+    ):
+        yield Violation(
+            ("dead_letters.topic", "kafka.topic_pattern"),
+            "would have ldsync read its own dead letters: kafka.topic_pattern matches it. A name "
+            f"that ends with {_DEAD_LETTERS[0]} is never matched",
+        )
+    longest = _LONGEST_TOPIC - len(_DEAD_LETTERS[0])
+    for name in kafka.topics if not topic else ():
+        if len(name) > longest:
+            yield Violation(
+                ("dead_letters.topic", "kafka.topics"),
+                f"is required: {name}{_DEAD_LETTERS[0]} is too long for a topic",
+            )
 
 
 def _sasl(settings: "Settings") -> Iterator[Violation]:
@@ -136,6 +187,13 @@ def _kafka_times(settings: "Settings") -> Iterator[Violation]:
 
 def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
     launchdarkly, ordering, retry = settings.launchdarkly, settings.ordering, settings.retry
+    address = INSTANCES[launchdarkly.instance]
+    if launchdarkly.instance != "us" and launchdarkly.base_url != address:
+        yield Violation(
+            ("launchdarkly.base_url", "launchdarkly.instance"),
+            f'contradicts launchdarkly.instance = "{launchdarkly.instance}", whose address is '
+            f"{address}: leave out one of them",
+        )
     if ordering.settle_seconds <= launchdarkly.timeout_seconds:
         yield Violation(
             ("ordering.settle_seconds", "launchdarkly.timeout_seconds"),
@@ -143,6 +201,7 @@ def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
             f"({launchdarkly.timeout_seconds:g}), not {ordering.settle_seconds:g}: "
             "a request may still be applied after it has timed out",
         )
+    yield from _authorities(launchdarkly.ca_file)
     if retry.initial_seconds > retry.max_seconds:
         yield Violation(
             ("retry.initial_seconds", "retry.max_seconds"),
@@ -155,6 +214,18 @@ def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
             f'must not be empty while launchdarkly.adopt is "{launchdarkly.adopt}": '
             "ldsync would not know its own segments again",
         )
+
+
+def _authorities(file: str) -> Iterator[Violation]:
+    if not file:
+        return
+    if not Path(file).is_file():
+        yield Violation(("launchdarkly.ca_file",), f"is no file that can be read: {file!r}")
+        return
+    try:
+        ssl.create_default_context(cafile=file)
+    except (ssl.SSLError, OSError):
+        yield Violation(("launchdarkly.ca_file",), f"holds no certificates in PEM form: {file!r}")
 
 
 def _limits(settings: "Settings") -> Iterator[Violation]:
@@ -189,10 +260,13 @@ def _is_given(value: object) -> bool:
 _RULES: tuple[Callable[["Settings"], Iterator[Violation]], ...] = (
     _required,
     _topics,
+    _dead_letters,
     _sasl,
     _ssl,
     _kafka_times,
     _launchdarkly,
     _limits,
     _mappings,
+    synced,
+    context_kinds,
 )

@@ -17,6 +17,7 @@ Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
 Text = Annotated[str, AfterValidator(values.not_blank)]
 Key = Annotated[str, AfterValidator(values.launchdarkly_key)]
+ClientSideId = Annotated[str, AfterValidator(values.client_side_id)]
 # A TOML array is a list; what the rest of the program gets is a tuple.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 
@@ -135,14 +136,34 @@ class LaunchDarklySettings(Section):
     api_token: Annotated[SecretStr, AfterValidator(values.api_token)] = Field(
         default=UNSET, description="Required. API access token (api-…) that may write segments."
     )
-    base_url: Annotated[str, AfterValidator(values.base_url)] = Field(
-        default="https://app.launchdarkly.com",
-        description="Other instances (EU, federal) have their own.",
+    client_side_id: ClientSideId = Field(
+        default="",
+        description="Client-side ID of the environment. Required, or else both of the keys below.",
     )
-    project_key: Key = Field(default="", description="Required. Key of the project.")
-    environment_key: Key = Field(default="", description="Required. Key of the environment in it.")
-    write_path: Literal["standard"] = Field(
-        default="standard", description="standard: semantic patches of ordinary segments."
+    project_key: Key = Field(
+        default="", description="Key of the project; with environment_key, or not at all."
+    )
+    environment_key: Key = Field(default="", description="Key of the environment in it.")
+    instance: Literal["us", "eu", "federal"] = Field(
+        default="us", description="Where the account is: us, eu or federal."
+    )
+    base_url: Annotated[str, AfterValidator(values.base_url)] = Field(
+        default=values.INSTANCES["us"],
+        description="Address of the API, if it is not that of the instance.",
+    )
+    proxy: Annotated[SecretStr, AfterValidator(values.proxy)] = Field(
+        default=UNSET,
+        description="HTTP proxy, http://user:password@host:port; none for none. "
+        "Not given: HTTPS_PROXY, NO_PROXY.",
+    )
+    ca_file: str = Field(default="", description="PEM file of authorities; empty for the system's.")
+    write_path: Literal["standard", "big", "synced"] = Field(
+        default="standard",
+        description="Sort of segments: standard, big or synced; see docs/launchdarkly.md.",
+    )
+    exit_action: Literal["remove", "exclude"] = Field(
+        default="remove",
+        description="Who leaves is removed from the included, or also put among the excluded.",
     )
     timeout_seconds: Seconds = Field(
         default=10.0, description="For one request, from connecting to the end."
@@ -155,15 +176,46 @@ class LaunchDarklySettings(Section):
         default=("ldsync",),
         description="Tags of created segments; in the environment, commas between them.",
     )
-    max_in_flight: Count = Field(
-        default=8, description="Requests at the same time, each for another segment."
+    view_keys: Annotated[Names, AfterValidator(values.view_keys)] = Field(
+        default=(),
+        description="Views of created segments, where the project demands one; commas between.",
     )
+    create_segments: bool = Field(
+        default=True, description="Whether to create missing segments; else their changes wait."
+    )
+    recreate_deleted: bool = Field(
+        default=True,
+        description="Whether to create a segment again that is deleted while ldsync runs.",
+    )
+    max_members_per_request: int = Field(
+        default=1000,
+        ge=1,
+        le=1500,
+        description="Members in one request for big and synced segments; no limit is documented.",
+    )
+    writes_per_segment: Count = Field(
+        default=4, description="Requests at the same time for one big or synced segment."
+    )
+    max_in_flight: Count = Field(default=8, description="Requests at the same time, in all.")
     budget_share: float = Field(
         default=0.5,
         gt=0,
         le=1,
         description="Part of each announced rate limit that ldsync may use.",
     )
+    dry_run: bool = Field(
+        default=False,
+        description="Do everything but write: requests are logged, no offsets are committed.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _instance_names_the_address(cls, data: Any) -> Any:
+        """Who names an instance need not also give its address."""
+        if isinstance(data, dict) and "base_url" not in data:
+            address = values.INSTANCES.get(str(data.get("instance")))
+            return {**data, "base_url": address} if address else data
+        return data
 
 
 class BatchSettings(Section):
@@ -173,7 +225,7 @@ class BatchSettings(Section):
         default=1500,
         ge=1,
         le=1500,
-        description="Members; LaunchDarkly takes at most 1500 in a request.",
+        description="Members, of which a request takes 1500, or max_members_per_request.",
     )
     max_bytes: Bytes = Field(default=1_048_576, description="Size of the request.")
     max_age_seconds: Seconds = Field(
@@ -211,6 +263,44 @@ class NamingSettings(Section):
     on_collision: Literal["share", "refuse"] = Field(
         default="share",
         description="Two audiences with one segment key: share the segment, or refuse the second.",
+    )
+
+
+class DeadLettersSettings(Section):
+    """Where records go that cannot be applied; see docs/dead-letters.md."""
+
+    enabled: bool = Field(
+        default=True, description="false: invalid records are only counted and logged."
+    )
+    topic: Annotated[str, AfterValidator(values.topic)] = Field(
+        default="",
+        description="Topic for all; empty: one for each topic read, <topic>.dead-letters.",
+    )
+    create_topic: bool = Field(
+        default=True, description="Whether ldsync may make the topic if it is missing."
+    )
+    partitions: int = Field(
+        default=0, ge=0, description="Of a topic that it makes; 0 for the brokers' default."
+    )
+    replication_factor: int = Field(default=0, ge=0, le=32767, description="The same.")
+    timeout_seconds: Seconds = Field(
+        default=30.0, description="For one attempt to write; then again, with a new connection."
+    )
+    max_letter_bytes: Bytes = Field(
+        default=1_000_000,
+        description="A larger record is replaced by a pointer to it and its hash.",
+    )
+    max_pending_bytes: Bytes = Field(
+        default=16_777_216, description="Consumption pauses while so much waits to be written."
+    )
+    max_invalid_ratio: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Stop when more of a topic is invalid: it is the wrong one. 1: never stop.",
+    )
+    min_records: Count = Field(
+        default=1000, description="Records of a topic to be seen before it is judged."
     )
 
 

@@ -1,6 +1,6 @@
 """The configuration as a whole, and how it is put together from its sources."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +18,7 @@ from ldsync.config.mappings import MappingSettings, not_too_many
 from ldsync.config.problems import ConfigError, Problem, from_validation
 from ldsync.config.rules import violations
 from ldsync.config.schema import all_keys, list_keys
+from ldsync.config.violation import Violation
 
 
 class Settings(BaseSettings):
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
     buffer: sections.BufferSettings = sections.BufferSettings()
     retry: sections.RetrySettings = sections.RetrySettings()
     naming: sections.NamingSettings = sections.NamingSettings()
+    dead_letters: sections.DeadLettersSettings = sections.DeadLettersSettings()
     ordering: sections.OrderingSettings = sections.OrderingSettings()
     shutdown: sections.ShutdownSettings = sections.ShutdownSettings()
     admin: sections.AdminSettings = sections.AdminSettings()
@@ -88,12 +90,76 @@ def load_with_sources(path: Path | None = None, environ: Mapping[str, str] | Non
     Raises:
         ConfigError: With every problem that was found.
     """
+    return _put_together(_layers(path, environ), violations)
+
+
+def load_part(
+    tables: Collection[str],
+    keys: Collection[str] = (),
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Put a part of the configuration together and check that: for tools that need no more.
+
+    Everything else keeps its default, whatever was given. Names that do not exist are problems
+    here as well: one of them may be a misspelt key of this part.
+
+    Args:
+        tables: Tables, lists of them and keys at the top of the file that are needed and must be
+            right, by name: `kafka`.
+        keys: Other keys that are used if they are given, by path: `launchdarkly.project_key`.
+        path: As for `load_with_sources`.
+        environ: As for `load_with_sources`.
+
+    Raises:
+        ConfigError: With every problem that was found in this part.
+    """
+
+    def is_needed(key: str) -> bool:
+        return key in keys or _top(key) in tables
+
+    layers = _layers(path, environ)
+    known = {key.path for key in all_keys(Settings)}
+    for layer in layers:
+        for key in [key for key in layer.sources if not is_needed(key)]:
+            layer.drop(key)
+        layer.problems = [
+            problem
+            for problem in layer.problems
+            if problem.key not in known or is_needed(problem.key)
+        ]
+
+    def checked(settings: Settings) -> Iterator[Violation]:
+        for violation in violations(settings):
+            if all(_top(key) in tables for key in violation.keys):
+                yield violation
+
+    return _put_together(layers, checked).settings
+
+
+def _top(key: str) -> str:
+    """The table, list or key at the top of the file that a key is in: `mappings[2].name`."""
+    return key.partition(".")[0].partition("[")[0]
+
+
+def _layers(path: Path | None, environ: Mapping[str, str] | None) -> list[sources.Layer]:
+    """The sources, the first of which wins."""
     environ = sources.environment() if environ is None else environ
-    layers = [
+    return [
         sources.from_environment(environ, Settings),
         sources.from_secret_files(environ, Settings),
         sources.from_file(path, environ, Settings),
     ]
+
+
+def _put_together(
+    layers: list[sources.Layer], rules: Callable[[Settings], Iterable[Violation]]
+) -> Loaded:
+    """Merge the layers and check the result.
+
+    Raises:
+        ConfigError: With every problem that was found.
+    """
     found: dict[str, str] = {}
     for layer in reversed(layers):
         found |= layer.sources
@@ -103,7 +169,7 @@ def load_with_sources(path: Path | None = None, environ: Mapping[str, str] | Non
     # Without the file most rules would complain of what it says: only noise beside the cause.
     if all(layer.readable for layer in layers):
         problems += _broken_rules(
-            settings, found, known_wrong={problem.key for problem in problems}
+            rules(settings), found, known_wrong={problem.key for problem in problems}
         )
     if problems:
         raise ConfigError(problems)
@@ -138,10 +204,10 @@ def _merged(layers: list[sources.Layer]) -> Settings:
 
 
 def _broken_rules(
-    settings: Settings, found: Mapping[str, str], known_wrong: set[str]
+    broken: Iterable[Violation], found: Mapping[str, str], known_wrong: set[str]
 ) -> list[Problem]:
     problems = []
-    for violation in violations(settings):
+    for violation in broken:
         if known_wrong.isdisjoint(violation.keys):
             key, *others = violation.keys
             given = "; ".join(

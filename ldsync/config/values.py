@@ -15,8 +15,16 @@ TEMPLATE_FIELDS = ("audience_key", "audience_id")
 NAME_FIELDS = ("audience_name", *TEMPLATE_FIELDS)
 """What the name of a segment may be made of."""
 
+INSTANCES = {
+    "us": "https://app.launchdarkly.com",
+    "eu": "https://app.eu.launchdarkly.com",
+    "federal": "https://app.launchdarkly.us",
+}
+"""Addresses of LaunchDarkly's instances (launchdarkly-api contract 1.1)."""
+
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LAUNCHDARKLY_KEY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
+_CLIENT_SIDE_ID = re.compile(r"[0-9a-fA-F]{24}")
 _TAG = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 _PROVIDER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _SERVER = re.compile(r"(?P<host>[^\s:/,\[\]]+|\[[0-9a-fA-F:.%]+\])(:(?P<port>\d{1,5}))?")
@@ -57,6 +65,11 @@ def topics(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def topic(value: str) -> str:
+    """The name of one topic, or nothing."""
+    return topics((value,))[0] if value else value
+
+
 def topic_pattern(value: str) -> str:
     """A regular expression that Python can compile, or nothing."""
     try:
@@ -78,11 +91,32 @@ def api_token(value: SecretStr) -> SecretStr:
 
     Source of the prefixes: launchdarkly-api contract, environments (`apiKey`, `mobileKey`).
     """
-    text = value.get_secret_value()
+    api_token_text(value.get_secret_value())
+    return value
+
+
+def api_token_text(text: str) -> str:
+    """The same for the plain text; empty is allowed."""
     if text and not _PRINTABLE.fullmatch(text):
         raise ValueError("must be a single word of plain characters, without blanks or line breaks")
     if text.startswith(("sdk-", "mob-")):
         raise ValueError("is an SDK key; ldsync needs an API access token, which begins with api-")
+    return text
+
+
+def proxy(value: SecretStr) -> SecretStr:
+    """The address of an HTTP proxy, `none`, or nothing. It may carry a password: never repeated."""
+    text = value.get_secret_value()
+    if text in {"", "none"}:
+        return value
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        usable = usable and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or not _PRINTABLE.fullmatch(text) or parts.path.strip("/") or parts.query:
+        raise ValueError('must be an http:// or https:// address without a path, or "none"')
     return value
 
 
@@ -108,6 +142,24 @@ def launchdarkly_key(value: str) -> str:
             f"{value!r} cannot be a LaunchDarkly key: letters, digits and . _ - "
             "(the key, not the name that the user interface shows)"
         )
+    return value
+
+
+def client_side_id(value: str) -> str:
+    """The id that LaunchDarkly gives an environment, or nothing. The value is not repeated."""
+    if value.startswith(("sdk-", "mob-", "api-")):
+        raise ValueError("is a secret key; the client-side ID has no prefix and is no secret")
+    if value and not _CLIENT_SIDE_ID.fullmatch(value):
+        raise ValueError("must be 24 hexadecimal digits, as LaunchDarkly shows it")
+    return value.lower()
+
+
+def view_keys(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys as LaunchDarkly allows them."""
+    for key in value:
+        if not key:
+            raise ValueError("must not contain an empty key")
+        launchdarkly_key(key)
     return value
 
 

@@ -98,6 +98,7 @@ async def _demo(events: int, *, keep: bool, seed: int, screen: Screen) -> int:
     async with contextlib.AsyncExitStack() as stack:
         broker = stack.enter_context(EmbeddedBroker())
         broker.create_topic(_TOPIC, _PARTITIONS)
+        broker.create_topic(f"{_TOPIC}.dead-letters")
         simulator = Simulator(project=_PROJECT, environment=_ENVIRONMENT, token=_TOKEN)
         await stack.enter_async_context(simulator)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ldsync-demo-")))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ldsync.engage.plan import Keyed
+    from ldsync.engage.segments import Segments
     from ldsync.engage.trigger.compiling import Test
 
 MOST_BYTES: Final = 2 * 1024 * 1024
@@ -81,12 +82,25 @@ class Decoder:
         membership_mode: MembershipMode = MembershipMode.STRICT,
         on_collision: OnCollision = OnCollision.SHARE,
         most_bytes: int = MOST_BYTES,
+        one_kind_per_segment: bool = False,
+        segments: Segments | None = None,
     ) -> None:
         """Decode under `mappings`; those that are not enabled count as not there.
 
         Values of more than `most_bytes` are not parsed: one must not hold up everything else.
+        `one_kind_per_segment` if segments have members of one context kind only: the first one that
+        is seen then, or what is known of the segment (`Segment.context_kind`).
+        `segments` are those of a decoder that this one is to share them with.
         """
-        rules = Rules(mappings, membership_mode, on_collision, _MOST_TARGETS)
+        rules = Rules(
+            mappings,
+            membership_mode,
+            on_collision,
+            _MOST_TARGETS,
+            one_kind=one_kind_per_segment,
+            segments=segments,
+        )
+        self.segments = rules.segments
         self.collisions = rules.collisions
         self._most_bytes = most_bytes
         self._plans = rules.plans
@@ -140,6 +154,13 @@ class Decoder:
         except _UNUSUAL:
             found = None
         return found or self._read(document, value, record_ms)
+
+    def read_event(self, document: events.Document, value: bytes, record_ms: int) -> Found:
+        """Say what one event of a record changes, or why nothing; for explanations.
+
+        `value` is that of the record, or `events.EXACT` if the event was nested in it.
+        """
+        return self._interpret(document, value, record_ms)
 
     def _usual_reading(self, document: Any, record_ms: int) -> Change | Verdict | None:
         """Read an event that looks as ordinary calls and those of known audiences usually do.

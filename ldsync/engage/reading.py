@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ldsync.engage.verdict import NO_CONTEXT_KEY
 
 if TYPE_CHECKING:
     from ldsync.engage.events import Document
@@ -23,6 +25,32 @@ class Audience(NamedTuple):
     computation_class: str
 
 
+class KeyCandidate(NamedTuple):
+    """A place where the context key may stand.
+
+    `at` returns what stands there, None for nothing. `read` makes a key of it, given the value of
+    the record as well: None means that the next candidate is asked, a verdict that none is.
+    """
+
+    place: str
+    at: Callable[[Document], Any]
+    read: Callable[[Document, bytes], str | Verdict | None]
+
+
+def first_key(candidates: Sequence[KeyCandidate]) -> TextReader:
+    """Return what reads the context key: that of the first candidate that has one."""
+    readers = [candidate.read for candidate in candidates]
+
+    def read_key(document: Document, value: bytes) -> str | Verdict:
+        for read in readers:
+            key = read(document, value)
+            if key is not None:
+                return key
+        return NO_CONTEXT_KEY
+
+    return read_key
+
+
 class Reader(Protocol):
     """Reads events whose fields stand in certain places.
 
@@ -35,6 +63,14 @@ class Reader(Protocol):
 
     def membership(self, document: Document, audience: Audience) -> bool | Verdict:
         """Return whether the member is in, MEMBERSHIP_MISSING if the event does not say."""
+
+    def flag_objects(self, document: Document) -> Sequence[tuple[str, object]]:
+        """Return where the membership flag is looked for, in order, and what stands there."""
+
+    def key_candidates(
+        self, wanted: Priority | Path, normalization: EmailNormalization
+    ) -> list[KeyCandidate]:
+        """Return where the context key may stand, in order."""
 
     def key_reader(self, wanted: Priority | Path, normalization: EmailNormalization) -> TextReader:
         """Return what reads the context key, NO_CONTEXT_KEY if there is none."""

@@ -13,12 +13,12 @@ from ldsync.engage import events, verdict
 from ldsync.engage.javascript import INHERITED, NO_TEXT, text_of, truthy
 from ldsync.engage.naming import is_context_kind
 from ldsync.engage.paths import Path
-from ldsync.engage.reading import Audience
+from ldsync.engage.reading import Audience, KeyCandidate, first_key
 from ldsync.engage.trigger import Field
 from ldsync.engage.trigger.values import reader as field_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ldsync.engage.events import Document
     from ldsync.engage.mapping import EmailNormalization, Fields, Priority
@@ -43,12 +43,18 @@ class ReferenceReader:
         self._class = self._text(fields.computation_class)
         self._id = self._text(fields.audience_id)
         self._key = self._text(fields.audience_key)
-        self._identifiers = {
-            "user_id": self._text(fields.user_id),
-            "email": self._text(fields.email) if fields.email else self._usual_email(),
-            "anonymousId": self._text(fields.anonymous_id),
+        self._identifiers: dict[str, tuple[str, Get]] = {
+            "user_id": (str(fields.user_id), _walk(fields.user_id)),
+            "email": (
+                (str(fields.email), _walk(fields.email))
+                if fields.email
+                else ("traits.email or context.traits.email", _usual_email)
+            ),
+            "anonymousId": (str(fields.anonymous_id), _walk(fields.anonymous_id)),
         }
+        self._identifier_texts = [self._text_at(at) for _, at in self._identifiers.values()]
         place = fields.traits_or_properties
+        self._place = str(place) if place else ""
         self._flags: Get = _walk(place) if place else _usual_flags
 
     def audience(self, document: Document, value: bytes) -> Audience | Verdict:
@@ -68,7 +74,7 @@ class ReferenceReader:
             return verdict.BAD_AUDIENCE_KEY
         if not isinstance(self._flags(document), dict):
             return verdict.MEMBERSHIP_MISSING
-        if any(read(document) is NO_TEXT for read in self._identifiers.values()):
+        if any(read(document) is NO_TEXT for read in self._identifier_texts):
             return verdict.BAD_IDENTIFIER
         return Audience(audience_id, audience_key, computation_class)
 
@@ -79,27 +85,25 @@ class ReferenceReader:
             return truthy(flags[audience.key])
         return audience.key in INHERITED
 
+    def flag_objects(self, document: Document) -> Sequence[tuple[str, object]]:
+        """Return the one object in which the flag is looked for, and where it stands (Reader)."""
+        usual = "traits" if document.get("properties") is None else "properties"
+        return ((self._place or usual, self._flags(document)),)
+
     def key_reader(self, wanted: Priority | Path, normalization: EmailNormalization) -> TextReader:
         """Return what reads the context key: the first candidate that is not empty (Reader)."""
+        return first_key(self.key_candidates(wanted, normalization))
+
+    def key_candidates(
+        self, wanted: Priority | Path, normalization: EmailNormalization
+    ) -> list[KeyCandidate]:
+        """Return where the context key may stand, in order (Reader)."""
         if isinstance(wanted, Path):
-            names = ["path"]
-            readers = {"path": self._text(wanted)}
-        else:
-            names = wanted.removesuffix("_only").split("_then_")
-            readers = self._identifiers
-
-        def read_key(document: Document, value: bytes) -> str | Verdict:
-            del value
-            for name in names:
-                key = readers[name](document)
-                if key is NO_TEXT:
-                    return verdict.BAD_IDENTIFIER
-                key = normalization.apply(key) if key and name == "email" else key
-                if key:
-                    return key if events.is_sendable(key) else verdict.NO_CONTEXT_KEY
-            return verdict.NO_CONTEXT_KEY
-
-        return read_key
+            return [self._candidate(str(wanted), _walk(wanted), None)]
+        return [
+            self._candidate(*self._identifiers[name], normalization if name == "email" else None)
+            for name in wanted.removesuffix("_only").split("_then_")
+        ]
 
     def kind_reader(self, path: Path) -> TextReader:
         """Return what reads the context kind (Reader)."""
@@ -116,18 +120,27 @@ class ReferenceReader:
     def _text(self, path: Path) -> Get:
         return self._text_at(_walk(path))
 
-    def _usual_email(self) -> Get:
-        own, other = _walk(Path(("traits", "email"))), _walk(Path(("context", "traits", "email")))
-
-        def email(document: Document) -> Any:
-            found = own(document)
-            return other(document) if found is None else found
-
-        return self._text_at(email)
-
     def _text_at(self, read: Get) -> Get:
         keep_empty = self._keep_empty
         return lambda document: text_of(read(document), keep_empty=keep_empty)
+
+    def _candidate(
+        self, place: str, at: Get, normalization: EmailNormalization | None
+    ) -> KeyCandidate:
+        text = self._text_at(at)
+
+        def read(document: Document, value: bytes) -> str | Verdict | None:
+            del value
+            key = text(document)
+            if key is NO_TEXT:
+                return verdict.BAD_IDENTIFIER
+            if key and normalization is not None:
+                key = normalization.apply(key)
+            if not key:
+                return None
+            return key if events.is_sendable(key) else verdict.NO_CONTEXT_KEY
+
+        return KeyCandidate(place, at, read)
 
 
 def _walk(path: Path) -> Get:
@@ -135,9 +148,18 @@ def _walk(path: Path) -> Get:
     return field_reader(Field(path.steps[0], path.steps[1:]))
 
 
+def _usual_email(document: Document) -> Any:
+    found = _own_email(document)
+    return _other_email(document) if found is None else found
+
+
 def _usual_flags(document: Document) -> Any:
     properties = document.get("properties")
     return document.get("traits") if properties is None else properties
+
+
+_own_email = _walk(Path(("traits", "email")))
+_other_email = _walk(Path(("context", "traits", "email")))
 
 
 def _is_sendable(text: Any) -> bool:

@@ -29,12 +29,22 @@ if TYPE_CHECKING:
     from ldsync.engage.trigger import Trigger
 
 _CALLS = ("identify", "track", "page", "screen", "group", "alias", "delete")
-_JOURNEY_STEP = "journey_step"
-_WITHOUT_FLAG: dict[WithoutFlag, bool | Verdict] = {
+JOURNEY_STEP = "journey_step"
+"""The computation class of journey steps."""
+
+WITHOUT_FLAG: dict[WithoutFlag, bool | Verdict] = {
     WithoutFlag.DEAD_LETTER: verdict.MEMBERSHIP_MISSING,
     WithoutFlag.ADD: True,
     WithoutFlag.IGNORE: verdict.STEP_WITHOUT_FLAG,
 }
+"""What a journey step without a flag means, by what the mapping says."""
+
+
+def reader_of(mapping: Mapping, mode: MembershipMode) -> Reader:
+    """Return what reads events for a mapping."""
+    if mode is MembershipMode.STRICT:
+        return StrictReader(mapping.fields)
+    return ReferenceReader(mapping.fields, batched=mapping.batch_events)
 
 
 class Rule:
@@ -45,7 +55,16 @@ class Rule:
     alone where the kind is constant: at most `most` of them.
     """
 
-    __slots__ = ("_most", "_segments", "kind", "mapping", "read_kind", "targets", "without_flag")
+    __slots__ = (
+        "_most",
+        "_one_kind",
+        "_segments",
+        "kind",
+        "mapping",
+        "read_kind",
+        "targets",
+        "without_flag",
+    )
 
     def __init__(
         self,
@@ -53,16 +72,19 @@ class Rule:
         reader: Reader,
         segments: Segments,
         most: int,
+        *,
+        one_kind: bool = False,
     ) -> None:
         """Make `mapping` ready; `segments` are those of all rules."""
         kind = mapping.context_kind
         self.mapping = mapping
         self.kind = kind if isinstance(kind, str) else ""
         self.read_kind = reader.kind_reader(kind) if isinstance(kind, Path) else None
-        self.without_flag = _WITHOUT_FLAG[mapping.journey_step_without_flag]
+        self.without_flag = WITHOUT_FLAG[mapping.journey_step_without_flag]
         self.targets: dict[Any, Target] = {}
         self._segments = segments
         self._most = most
+        self._one_kind = one_kind
 
     def apply(
         self,
@@ -76,7 +98,7 @@ class Rule:
         kind = self.kind if self.read_kind is None else self.read_kind(document, value)
         if isinstance(kind, Verdict):
             return kind
-        if entered is verdict.MEMBERSHIP_MISSING and audience.computation_class == _JOURNEY_STEP:
+        if entered is verdict.MEMBERSHIP_MISSING and audience.computation_class == JOURNEY_STEP:
             entered = self.without_flag
         if isinstance(entered, Verdict):
             return entered
@@ -88,7 +110,10 @@ class Rule:
         return target, target.prefix + key, IN if entered else OUT
 
     def _target(self, audience: Audience, kind: str) -> Target | Verdict:
-        """Return the target of an audience, which is made anew when its key has changed."""
+        """Return the target of an audience, which is made anew when its key has changed.
+
+        Where a segment can have one context kind only, another has no target.
+        """
         place = audience.id if self.read_kind is None else (kind, audience.id)
         target = self.targets.get(place)
         if target is not None and target.audience_key == audience.key:
@@ -96,6 +121,10 @@ class Rule:
         segment = self._segments.of(audience, self.mapping)
         if isinstance(segment, Verdict):
             return segment
+        if self._one_kind:
+            if segment.context_kind not in ("", kind):
+                return verdict.CONTEXT_KIND_CONFLICT
+            segment.context_kind = kind
         target = Target(
             segment,
             context_kind=kind,
@@ -141,12 +170,19 @@ class Rules:
         mode: MembershipMode,
         on_collision: OnCollision,
         most: int,
+        *,
+        one_kind: bool = False,
+        segments: Segments | None = None,
     ) -> None:
-        """Arrange `mappings`; their rules keep at most `most` targets together."""
+        """Arrange `mappings`; their rules keep at most `most` targets together.
+
+        `segments` are those of other rules, if they are to be shared.
+        """
         enabled = [mapping for mapping in mappings if mapping.enabled]
         self._mode = mode
         self._ready: dict[Hashable, _Ready] = {}
-        segments = Segments(on_collision, most)
+        segments = segments or Segments(on_collision, most)
+        self.segments = segments
         self.collisions = segments.found
         readers: dict[Hashable, Reader] = {}
         key_readers: dict[Hashable, TextReader] = {}
@@ -154,13 +190,14 @@ class Rules:
             same = _without_name_and_trigger(mapping)
             if same not in self._ready:
                 fields = self._reads(mapping)
-                reader = readers.setdefault(fields, self._reader(mapping))
+                reader = readers.setdefault(fields, reader_of(mapping, mode))
                 key = (fields, mapping.context_key, mapping.email_normalization)
                 if key not in key_readers:
                     key_readers[key] = reader.key_reader(
                         mapping.context_key, mapping.email_normalization
                     )
-                rule = Rule(mapping, reader, segments, max(1, most // len(enabled)))
+                share = max(1, most // len(enabled))
+                rule = Rule(mapping, reader, segments, share, one_kind=one_kind)
                 self._ready[same] = _Ready(rule, reader, key_readers[key], [])
             self._ready[same].triggers.append(mapping.trigger)
         types = {type_ for mapping in enabled for type_ in mapping.trigger.types or ()}
@@ -211,11 +248,6 @@ class Rules:
         if self._mode is MembershipMode.STRICT:
             return mapping.fields
         return mapping.fields, mapping.batch_events
-
-    def _reader(self, mapping: Mapping) -> Reader:
-        if self._mode is MembershipMode.STRICT:
-            return StrictReader(mapping.fields)
-        return ReferenceReader(mapping.fields, batched=mapping.batch_events)
 
     def _chooser(self, type_: str | None) -> Chooser:
         """Return what chooses for events of a type; None for all that no trigger names."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from ldsync.engage import events, verdict
 from ldsync.engage.naming import is_context_kind
 from ldsync.engage.paths import Path, reader
-from ldsync.engage.reading import Audience
+from ldsync.engage.reading import Audience, KeyCandidate, first_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ldsync.engage.events import Document
     from ldsync.engage.mapping import EmailNormalization, Fields, Priority
@@ -37,6 +37,7 @@ class StrictReader:
         self._id = reader(fields.audience_id)
         self._key = reader(fields.audience_key)
         place = fields.traits_or_properties
+        self._place = str(place) if place else ""
         self._flags = None if place is None else reader(place)
 
     def audience(self, document: Document, value: bytes) -> Audience | Verdict:
@@ -65,13 +66,7 @@ class StrictReader:
         there, the other one is looked at. Null is as absent: leaving is said by `false`, never by
         silence.
         """
-        if self._flags is not None:
-            objects = [self._flags(document)]
-        else:
-            objects = [document.get("traits"), document.get("properties")]
-            if document.get("type") == "track":
-                objects.reverse()
-        for flags in objects:
+        for _, flags in self.flag_objects(document):
             flag = flags.get(audience.key) if type(flags) is dict else None
             if type(flag) is bool:
                 return flag
@@ -81,26 +76,31 @@ class StrictReader:
                 return verdict.MEMBERSHIP_NOT_BOOLEAN
         return verdict.MEMBERSHIP_MISSING
 
+    def flag_objects(self, document: Document) -> Sequence[tuple[str, object]]:
+        """Return where the flag is looked for, in order, and what stands there (Reader)."""
+        if self._flags is not None:
+            return ((self._place, self._flags(document)),)
+        traits = ("traits", document.get("traits"))
+        properties = ("properties", document.get("properties"))
+        return (properties, traits) if document.get("type") == "track" else (traits, properties)
+
     def key_reader(self, wanted: Priority | Path, normalization: EmailNormalization) -> TextReader:
         """Return what reads the context key: the first candidate that is one (Reader).
 
         A key is never trimmed, and blank text is none.
         """
-        candidates = [(reader(path), normalize) for path, normalize in self._candidates(wanted)]
+        return first_key(self.key_candidates(wanted, normalization))
 
-        def read_key(document: Document, value: bytes) -> str | Verdict:
-            for read, normalize in candidates:
-                found = read(document)
-                if type(found) is float:
-                    found = read(events.with_exact_integers(document, value))
-                key = events.text(found)
-                if key and not key.isspace():
-                    return normalization.apply(key) if normalize else key
-            return verdict.NO_CONTEXT_KEY
+    def key_candidates(
+        self, wanted: Priority | Path, normalization: EmailNormalization
+    ) -> list[KeyCandidate]:
+        """Return where the context key may stand, in order (Reader)."""
+        return [
+            _candidate(path, normalization if is_email else None)
+            for path, is_email in self._places(wanted)
+        ]
 
-        return read_key
-
-    def _candidates(self, wanted: Priority | Path) -> list[tuple[Path, bool]]:
+    def _places(self, wanted: Priority | Path) -> list[tuple[Path, bool]]:
         """Return where a key may stand, in order, and whether it is an e-mail address there."""
         if isinstance(wanted, Path):
             return [(wanted, False)]
@@ -129,3 +129,18 @@ class StrictReader:
 
 def _itself(document: Document) -> Document:
     return document
+
+
+def _candidate(path: Path, normalization: EmailNormalization | None) -> KeyCandidate:
+    at = reader(path)
+
+    def read(document: Document, value: bytes) -> str | None:
+        found = at(document)
+        if type(found) is float:
+            found = at(events.with_exact_integers(document, value))
+        key = events.text(found)
+        if not key or key.isspace():
+            return None
+        return key if normalization is None else normalization.apply(key)
+
+    return KeyCandidate(str(path), at, read)

@@ -126,6 +126,16 @@ def to_epoch_seconds(time: str) -> float | None:
         return None
 
 
+def split(version: str) -> tuple[str, str]:
+    """Return the two times of a version as people write them: ISO 8601, each to its last digit."""
+    first = version[: _WIDTH + len("456789")] if version[_WIDTH - 1] == "a" else version[:_WIDTH]
+    return _readable(first), _readable(version[len(first) :])
+
+
+def _readable(time: str) -> str:
+    return time if time.endswith("Z") else time.replace("a", "") + "Z"
+
+
 def normalise(value: object) -> str | None:
     """Bring an ISO 8601 time into the sortable form, None if it cannot be read as one.
 

@@ -45,6 +45,7 @@ MEMBERSHIP_MISSING = Verdict(RecordOutcome.INVALID, "membership_missing")
 MEMBERSHIP_NOT_BOOLEAN = Verdict(RecordOutcome.INVALID, "membership_not_boolean")
 BAD_CONTEXT_KIND = Verdict(RecordOutcome.INVALID, "bad_context_kind")
 BAD_IDENTIFIER = Verdict(RecordOutcome.INVALID, "bad_identifier")
+CONTEXT_KIND_CONFLICT = Verdict(RecordOutcome.INVALID, "context_kind_conflict")
 
 VERDICTS = (
     TOMBSTONE,
@@ -65,6 +66,7 @@ VERDICTS = (
     MEMBERSHIP_NOT_BOOLEAN,
     BAD_CONTEXT_KIND,
     BAD_IDENTIFIER,
+    CONTEXT_KIND_CONFLICT,
 )
 """All verdicts, for metrics that bind their labels once and for the documentation."""
 

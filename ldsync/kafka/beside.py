@@ -59,7 +59,7 @@ class Beside:
 
     def finish(self, partition: Partition) -> None:
         """Read nothing more of a partition."""
-        self._began().finish(partition)
+        self._began().leave_out(partition)
 
     async def first_records(
         self, offsets: Mapping[Partition, int], ends: Mapping[Partition, int]

@@ -71,9 +71,29 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             subscription._last_fetch_ended = time.monotonic()  # noqa: SLF001
             raise
 
+    async def topic_sizes(self) -> dict[str, int]:
+        """The number of partitions of each topic that may be seen."""
+        cluster = await self._client.fetch_all_metadata()
+        return {name: len(cluster.partitions_for_topic(name) or ()) for name in cluster.topics()}
+
     def move(self, partition: Partition, offset: int) -> None:
         """Let the next records of an assigned partition be those from this offset on."""
         self.seek(TopicPartition(*partition), offset)
+
+    async def partitions_of(self, topic: str) -> list[Partition]:
+        """The partitions of a topic, subscribed to or not."""
+        numbers = await self._client._wait_on_metadata(topic)  # noqa: SLF001 - see the top
+        return [Partition(topic, number) for number in sorted(numbers)]
+
+    def read_from(self, starts: Mapping[Partition, int]) -> None:
+        """Read these partitions, each from an offset on, without being assigned them by a group."""
+        self.assign([TopicPartition(*partition) for partition in starts])
+        for partition, offset in starts.items():
+            self.move(partition, offset)
+
+    def leave_out(self, partition: Partition) -> None:
+        """Read no more of a partition."""
+        self.pause(TopicPartition(*partition))
 
     async def first_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset of the oldest record of each partition."""
@@ -106,16 +126,6 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             for topic in self.subscription()
             for number in self.partitions_for_topic(topic) or ()
         )
-
-    def read_from(self, offsets: Mapping[Partition, int]) -> None:
-        """Without a group: read these partitions from these offsets on, and no others."""
-        self.assign([TopicPartition(*partition) for partition in offsets])
-        for partition, offset in offsets.items():
-            self.move(partition, offset)
-
-    def finish(self, partition: Partition) -> None:
-        """Without a group: read nothing more of a partition."""
-        self.pause(TopicPartition(*partition))
 
     async def committed_offsets(
         self, partitions: Iterable[Partition]

@@ -13,5 +13,9 @@ class SourceMisconfigured(SourceError):
     """The configuration cannot work: credentials, certificates, addresses (exit code 78)."""
 
 
+class RecordMissing(SourceError):
+    """The record that was asked for cannot be read (any more, or yet); only of `ldsync explain`."""
+
+
 class SourceFailed(SourceError):
     """Reading cannot go on without a person or a fresh start (exit code 1)."""

@@ -24,8 +24,15 @@ MAX_POLL_INTERVAL_SECONDS = 300.0
 """A process that has not polled for so long hangs, and gives its partitions to others."""
 
 
-async def open_consumer(settings: KafkaSettings) -> Consumer:
+async def open_consumer(
+    settings: KafkaSettings, *, in_group: bool = True, patience: float | None = None
+) -> Consumer:
     """A consumer that is connected and subscribed to nothing yet.
+
+    Args:
+        settings: Addresses, topics and everything else.
+        in_group: Whether it is to be a member of `kafka.group_id`; else it can commit nothing.
+        patience: Seconds to wait for brokers and topics, if not `kafka.start_timeout_seconds`.
 
     Subscribing comes after, because aiokafka's `start` would otherwise wait until the group has let
     us in, and for ever for topics that do not exist.
@@ -35,16 +42,16 @@ async def open_consumer(settings: KafkaSettings) -> Consumer:
     comes back with an old assignment.
 
     Raises:
-        SourceUnavailable: brokers or topics were not there within `kafka.start_timeout_seconds`.
+        SourceUnavailable: brokers or topics were not there in time.
         SourceMisconfigured: credentials, certificates or settings cannot work.
     """
     _check_codecs()
     options = await asyncio.to_thread(client_options, settings)
-    address = await reach(settings, options)
+    address = await reach(settings, options, patience)
     consumer = Consumer(
         bootstrap_servers=address,
         client_id=settings.client_id,
-        group_id=settings.group_id,
+        group_id=settings.group_id if in_group else None,
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
@@ -61,7 +68,7 @@ async def open_consumer(settings: KafkaSettings) -> Consumer:
         **options,
     )
     try:
-        async with asyncio.timeout(settings.start_timeout_seconds):
+        async with asyncio.timeout(patience or settings.start_timeout_seconds):
             await consumer.start()
     except BaseException as error:
         await consumer.close()

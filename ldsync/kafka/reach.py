@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
@@ -34,9 +34,11 @@ from ldsync.kafka.security import TokenUnavailable
 from ldsync.kafka.topics import whole_names
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
     from ldsync.config import KafkaSettings
+
+T = TypeVar("T")
 
 ANSWER_SECONDS = 5.0
 """How long one broker may take to accept a connection, and to answer on it."""
@@ -45,15 +47,18 @@ PAUSE_SECONDS = 0.5
 """Between two rounds through all brokers."""
 
 # A login that goes wrong half-way ends in ValueError or AssertionError inside aiokafka.
-_TROUBLE = (OSError, EOFError, KafkaError, ValueError, AssertionError)
+TROUBLE = (OSError, EOFError, KafkaError, ValueError, AssertionError)
 
 
-async def reach(settings: KafkaSettings, options: dict[str, Any]) -> str:
+async def reach(
+    settings: KafkaSettings, options: dict[str, Any], patience: float | None = None
+) -> str:
     """Wait until the brokers answer and have what we subscribe to.
 
     Args:
         settings: Addresses, topics and time limit.
         options: From `client_options`.
+        patience: Seconds to try, if not `kafka.start_timeout_seconds`.
 
     Returns:
         The address of a broker that answers, to begin with. The others of
@@ -63,20 +68,32 @@ async def reach(settings: KafkaSettings, options: dict[str, Any]) -> str:
         SourceMisconfigured: an operator must correct something; waiting would not help.
         SourceUnavailable: brokers or topics were not there in time.
     """
-    limit = settings.start_timeout_seconds
+    return await patiently(settings, lambda: _attempt(settings, options), patience)
+
+
+async def patiently(
+    settings: KafkaSettings, attempt: Callable[[], Awaitable[T]], patience: float | None = None
+) -> T:
+    """Attempt something until it does not raise SourceUnavailable any more.
+
+    Raises:
+        SourceUnavailable: it did for `patience` seconds, if given, or else for
+            `kafka.start_timeout_seconds`.
+        SourceMisconfigured: an operator must correct something.
+    """
+    limit = patience or settings.start_timeout_seconds
+    named = "" if patience else " (kafka.start_timeout_seconds)"
     trouble = SourceUnavailable(f"Kafka at {settings.bootstrap_servers} did not answer")
     try:
         async with asyncio.timeout(limit):
             while True:
                 try:
-                    return await _attempt(settings, options)
+                    return await attempt()
                 except SourceUnavailable as error:
                     trouble = error
                 await asyncio.sleep(PAUSE_SECONDS)
     except TimeoutError:
-        raise SourceUnavailable(
-            f"{trouble}. It was tried for {limit:g} s (kafka.start_timeout_seconds)"
-        ) from None
+        raise SourceUnavailable(f"{trouble}. It was tried for {limit:g} s{named}") from None
 
 
 async def _attempt(settings: KafkaSettings, options: dict[str, Any]) -> str:
@@ -85,22 +102,20 @@ async def _attempt(settings: KafkaSettings, options: dict[str, Any]) -> str:
     for host, port, _family in collect_hosts(settings.bootstrap_servers):
         address = _address(host, port)
         try:
-            async with _connection(host, port, settings, options) as connection:
+            async with connection(host, port, settings, options) as opened:
                 topics = None if settings.topic_pattern else list(settings.topics)
-                answer = await connection.send(
-                    MetadataRequest(topics, allow_auto_topic_creation=False)
-                )
-        except _TROUBLE as error:
-            troubles.append(_diagnosis(address, error, settings))
+                answer = await opened.send(MetadataRequest(topics, allow_auto_topic_creation=False))
+        except TROUBLE as error:
+            troubles.append(diagnosis(address, error, settings))
             continue
         await _check_named_brokers(answer, address, settings, options)
         _check_topics(answer, settings)
         return address
-    raise _together(troubles)
+    raise together(troubles)
 
 
 @contextlib.asynccontextmanager
-async def _connection(
+async def connection(
     host: str, port: int, settings: KafkaSettings, options: dict[str, Any]
 ) -> AsyncIterator[Any]:
     """A connection of aiokafka's, logged in, closed at the end."""
@@ -136,14 +151,14 @@ async def _check_named_brokers(
     troubles: list[SourceError] = []
     for address, (host, port) in named.items():
         try:
-            async with _connection(host, port, settings, options):
+            async with connection(host, port, settings, options):
                 return
-        except _TROUBLE as error:
-            troubles.append(_diagnosis(address, error, settings))
-    together = _together(troubles)
-    raise type(together)(
+        except TROUBLE as error:
+            troubles.append(diagnosis(address, error, settings))
+    trouble = together(troubles)
+    raise type(trouble)(
         f"Kafka answers at {answered} but names its brokers as {', '.join(sorted(named))}, which "
-        f"cannot be used from here (see the brokers' advertised.listeners): {together}"
+        f"cannot be used from here (see the brokers' advertised.listeners): {trouble}"
     )
 
 
@@ -176,7 +191,7 @@ def _check_topics(answer: Any, settings: KafkaSettings) -> None:
             raise SourceUnavailable(f"{where}: topic {name} is not ready ({error.__name__})")
 
 
-def _diagnosis(address: str, error: BaseException, settings: KafkaSettings) -> SourceError:
+def diagnosis(address: str, error: BaseException, settings: KafkaSettings) -> SourceError:
     """What a failed connection means for an operator."""
     for cause in _chain(error):
         text = _to_correct(cause, settings)
@@ -236,7 +251,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__
 
 
-def _together(troubles: Iterable[SourceError]) -> SourceError:
+def together(troubles: Iterable[SourceError]) -> SourceError:
     """One error for all brokers; something to correct outweighs what may pass."""
     troubles = list(troubles)
     for trouble in troubles:

@@ -1,6 +1,6 @@
 """How clients of the brokers prove who they are: settings to aiokafka's options.
 
-Every client of this package (the consumer, the check before it, later the writer of dead letters)
+Every client of this package (the consumer, the check before it, the writer of dead letters)
 is opened with what `client_options` returns. It holds passwords: it is handed on and never logged.
 """
 

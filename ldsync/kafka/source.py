@@ -65,6 +65,7 @@ class Source:
         listener: Told about assignments and revocations.
         metrics: `rebalances`.
         log: A structlog logger.
+        dry_run: Whether nothing is ever committed, though everything goes on as if it were.
         lease: Follows what the group says of our membership (R4).
         ordering: The section `[ordering]`: whether and how far history is read (R5).
     """
@@ -76,9 +77,11 @@ class Source:
         metrics: Metrics,
         log: FilteringBoundLogger,
         *,
+        dry_run: bool = False,
         lease: Lease,
         ordering: OrderingSettings,
     ) -> None:
+        self.dry_run = dry_run
         self._settings = settings
         self._ordering = ordering
         self._lease = lease
@@ -104,7 +107,7 @@ class Source:
         consumer.watch_membership(self._lease)
         # A third of a session, as for heartbeats: after longer our membership is in doubt anyway.
         limit = settings.session_timeout_seconds / 3
-        commits = Commits(consumer, limit, self._trouble, self._log)
+        commits = Commits(consumer, limit, self._trouble, self._log, dry_run=self.dry_run)
         warm_up = self._warm_up(consumer) if self._ordering.warm_up else None
         take_over = TakeOver(
             consumer,

@@ -4,6 +4,9 @@ import re
 
 from ldsync.kafka.errors import SourceMisconfigured
 
+DEAD_LETTERS = ".dead-letters"
+"""Appended to the name of a topic, for its dead letters."""
+
 _LEADING_FLAGS = re.compile(r"\(\?([aimsux]+)\)")
 
 

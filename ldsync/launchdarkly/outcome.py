@@ -46,13 +46,20 @@ class RetryReason(StrEnum):
     APPROVAL_REQUIRED = "approval_required"
     NOT_FOUND = "not_found"
     NOT_ADOPTED = "not_adopted"
+    SEGMENT_MISSING = "segment_missing"
+    SEGMENT_DELETED = "segment_deleted"
     SEGMENT_FULL = "segment_full"
     BAD_REQUEST = "bad_request"
     UNEXPECTED = "unexpected"
 
 
 REJECTED: Final = "bad_request"
-"""Why members are rejected: the one reason there is."""
+"""Why members are rejected: LaunchDarkly refuses them."""
+
+KIND_CONFLICT: Final = "context_kind_conflict"
+"""Why members are rejected: their segment has another context kind, and can have one only."""
+
+REJECTIONS: Final = (REJECTED, KIND_CONFLICT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +208,8 @@ _TABLE = (
             RetryReason.FORBIDDEN,
             # Roles may name single segments: what is forbidden for one says nothing of the others.
             patience=Patience.OPERATOR,
-            advice="The token's role must allow createSegment and updateIncluded",
+            advice="The token's role must allow createSegment and updateIncluded, and with "
+            'launchdarkly.exit_action = "exclude" updateExcluded',
         ),
     ),
     _Row(

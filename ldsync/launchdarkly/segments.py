@@ -5,22 +5,25 @@ created; one that exists is written to only if the operator agreed to that (`lau
 list made by hand must never be edited by surprise.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import orjson
 import structlog
 
 from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment
-from ldsync.launchdarkly.outcome import Patience, Retry, RetryReason, Verdict
+from ldsync.launchdarkly.forms import Form
+from ldsync.launchdarkly.outcome import Outcome, Patience, Retry, RetryReason, Verdict
 from ldsync.launchdarkly.reply import NoAnswer
+from ldsync.launchdarkly.request import SEGMENT_ROUTE, SEGMENTS_ROUTE
 from ldsync.sync.change import Segment
 from ldsync.telemetry.metrics import Metrics
-
-SEGMENTS_ROUTE: Final = "/api/v2/segments/{projectKey}/{environmentKey}"
-SEGMENT_ROUTE: Final = f"{SEGMENTS_ROUTE}/{{segmentKey}}"
 
 _DESCRIPTION_HEAD = "Synced from Segment Engage audience "
 _DESCRIPTION_TAIL = " by ldsync"
@@ -38,16 +41,33 @@ class Adopt(StrEnum):
     NEVER = "never"
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the operator wants of segments.
+
+    Attributes:
+        tags: What segments are created with; the first one is the mark of ldsync.
+        adopt: Which segments that exist already may be written to.
+        view_keys: The views that created segments are in; some projects demand one.
+        create: Whether segments that are missing are created.
+        recreate: Whether that goes for one that was deleted while it was written to, too.
+    """
+
+    tags: Sequence[str] = ("ldsync",)
+    adopt: Adopt = Adopt.TAGGED
+    view_keys: Sequence[str] = ()
+    create: bool = True
+    recreate: bool = True
+
+
 class Segments:
     """Makes sure that segments exist and may be written to.
-
-    Not for two callers at once with the same segment: writers see to that.
 
     Args:
         client: Sends the requests.
         environment: Where the segments are.
-        tags: What segments are created with; the first one is the mark of ldsync.
-        adopt: Which segments that exist already may be written to.
+        form: Which sort of segments.
+        terms: What the operator wants of them.
         metrics: Counts the segments created.
     """
 
@@ -55,56 +75,83 @@ class Segments:
         self,
         client: LaunchDarklyClient,
         environment: Environment,
-        *,
-        tags: Sequence[str],
-        adopt: Adopt,
+        form: Form,
+        terms: Terms,
         metrics: Metrics,
     ) -> None:
         self._client = client
-        self._names = {
-            "projectKey": environment.project_key,
-            "environmentKey": environment.environment_key,
-        }
-        self._tags = list(tags)
-        self._adopt = adopt
+        self._environment = environment
+        self._form = form
+        self._terms = terms
         self._metrics = metrics
         self._log = structlog.get_logger()
-        self._ready: set[str] = set()
+        self._locks: WeakKeyDictionary[Segment, asyncio.Lock] = WeakKeyDictionary()
+        self._ready: WeakSet[Segment] = WeakSet()
         self._vanished: set[str] = set()
 
-    def names(self, segment: Segment) -> dict[str, str]:
-        """What `SEGMENT_ROUTE` needs to name this segment."""
-        return {**self._names, "segmentKey": segment.key}
+    async def written(
+        self,
+        segment: Segment,
+        kinds: AbstractSet[str],
+        write: Callable[[], Awaitable[Outcome | None]],
+    ) -> Outcome:
+        """Write to a segment that is there, and is created again if it turns out to be gone.
 
-    def forget(self, segment: Segment) -> None:
-        """It was there and is gone: the next `ensure` looks again."""
-        self._ready.discard(segment.key)
-        self._vanished.add(segment.key)
+        Args:
+            segment: The segment.
+            kinds: The context kinds of the members that are to be written.
+            write: Does it; returns None if the segment is missing.
+        """
+        for _ in range(2):
+            problem = await self.ensure(segment, kinds)
+            if problem is not None:
+                return problem
+            outcome = await write()
+            if outcome is not None:
+                return outcome
+            self._ready.discard(segment)
+            self._vanished.add(segment.key)
+        return Retry(
+            RetryReason.NOT_FOUND,
+            f"writing to segment {segment.key}: LaunchDarkly does not know the segment although it "
+            "was there a moment ago; ldsync tries again",
+        )
 
-    async def ensure(self, segment: Segment) -> Retry | None:
-        """Make sure the segment exists and may be written to.
+    async def ensure(self, segment: Segment, kinds: AbstractSet[str]) -> Retry | None:
+        """Make sure the segment exists and may be written to; for all who ask at once, once.
 
         Returns:
             None if so; else why not, as the outcome of the write that wanted it.
         """
-        if segment.key in self._ready:
-            return None
-        found = await self.look_up(segment)
-        if found is None:
-            problem = await self._create(segment)
-        elif isinstance(found, Retry):
-            problem = found
-        else:
-            problem = self._take(segment, found)
-        if problem is None:
-            self._ready.add(segment.key)
-            self._vanished.discard(segment.key)
-        return problem
+        async with self._locks.setdefault(segment, asyncio.Lock()):
+            if segment in self._ready:
+                return None
+            found = await self.look_up(segment)
+            if found is None:
+                problem = self._unwanted(segment) or await self._create(segment, kinds)
+            elif isinstance(found, Retry):
+                problem = found
+            else:
+                problem = self._take(segment, found, kinds)
+            if problem is None:
+                self._ready.add(segment)
+                self._vanished.discard(segment.key)
+            return problem
+
+    def _place(self) -> dict[str, str]:
+        """What `SEGMENTS_ROUTE` needs; the keys may be found only after the start."""
+        environment = self._environment
+        return {
+            "projectKey": environment.project_key,
+            "environmentKey": environment.environment_key,
+        }
 
     async def look_up(self, segment: Segment) -> dict[str, Any] | Retry | None:
         """The segment as LaunchDarkly has it, with all its targets; None if it is missing."""
         doing = f"looking up segment {segment.key}"
-        answer = await self._client.request("GET", SEGMENT_ROUTE, self.names(segment))
+        answer = await self._client.request(
+            "GET", SEGMENT_ROUTE, {**self._place(), "segmentKey": segment.key}
+        )
         if isinstance(answer, NoAnswer):
             return answer.retry(doing)
         if answer.ruling.verdict is Verdict.MISSING:
@@ -113,31 +160,65 @@ class Segments:
             return answer.retry(doing)
         return answer.document() or answer.implausible(doing, "there is no segment in the answer")
 
-    async def _create(self, segment: Segment) -> Retry | None:
+    def _unwanted(self, segment: Segment) -> Retry | None:
+        """Why a segment that is missing is not to be created; None if it is."""
+        if not self._terms.create:
+            return Retry(
+                RetryReason.SEGMENT_MISSING,
+                f"segment {segment.key} does not exist, and launchdarkly.create_segments is false; "
+                f"its changes wait. Create it, {self._mark()}or set create_segments = true",
+                patience=Patience.OPERATOR,
+            )
+        if segment.key in self._vanished and not self._terms.recreate:
+            return Retry(
+                RetryReason.SEGMENT_DELETED,
+                f"segment {segment.key} was deleted in LaunchDarkly, and "
+                "launchdarkly.recreate_deleted is false; its changes wait. Create it again, "
+                f"{self._mark()}or stop sending the audience",
+                patience=Patience.OPERATOR,
+            )
+        return None
+
+    def _mark(self) -> str:
+        """What a segment made by hand needs to be adopted."""
+        return f"with the tag {self._tag!r}, " if self._terms.adopt is Adopt.TAGGED else ""
+
+    @property
+    def _tag(self) -> str:
+        return self._terms.tags[0] if self._terms.tags else ""
+
+    async def _create(self, segment: Segment, kinds: AbstractSet[str]) -> Retry | None:
         """Create the segment, empty: the API takes no members here."""
         doing = f"creating segment {segment.key}"
+        views = {"viewKeys": list(self._terms.view_keys)} if self._terms.view_keys else {}
         body = orjson.dumps(
             {
                 "key": segment.key,
                 "name": segment.name,
                 "description": f"{_DESCRIPTION_HEAD}{segment.audience_id}{_DESCRIPTION_TAIL}",
-                "tags": self._tags,
-                "unbounded": False,
+                "tags": list(self._terms.tags),
+                **self._form.fields(segment),
+                **views,
             }
         )
-        answer = await self._client.request("POST", SEGMENTS_ROUTE, self._names, body)
+        answer = await self._client.request("POST", SEGMENTS_ROUTE, self._place(), body)
         if isinstance(answer, NoAnswer):
             # If it was created nevertheless, the next look-up finds it, with our tag.
             return answer.retry(doing)
         if answer.ruling.verdict is Verdict.ACCEPTED:
-            if answer.document() is None:
+            document = answer.document()
+            if document is None:
                 return answer.implausible(doing, "there is no segment in the answer")
+            objection = self._form.objection(segment, document, kinds)
+            if objection:
+                return answer.implausible(doing, f"what was created {objection}")
+            self._form.note(segment, document)
             self._created(segment)
             return None
         if answer.ruling.verdict is Verdict.CONFLICT:  # someone was faster; asking again is no use
             found = await self.look_up(segment)
             if isinstance(found, dict):
-                return self._take(segment, found)
+                return self._take(segment, found, kinds)
             return found or answer.retry(doing)
         return answer.retry(doing)
 
@@ -154,15 +235,18 @@ class Segments:
         else:
             self._log.info("segment.created", **names, name=segment.name)
 
-    def _take(self, segment: Segment, found: dict[str, Any]) -> Retry | None:
+    def _take(
+        self, segment: Segment, found: dict[str, Any], kinds: AbstractSet[str]
+    ) -> Retry | None:
         """Adopt a segment that exists, or say why not."""
-        objection = self._objection(found)
+        objection = self._form.objection(segment, found, kinds) or self._stranger(found)
         if objection:
             return Retry(
                 RetryReason.NOT_ADOPTED,
                 f"segment {segment.key} exists already and {objection}; its changes wait",
                 patience=Patience.OPERATOR,
             )
+        self._form.note(segment, found)
         self._log.info(
             "segment.adopted",
             segment=segment.key,
@@ -171,18 +255,13 @@ class Segments:
         )
         return None
 
-    def _objection(self, found: dict[str, Any]) -> str:
-        """Why a segment that exists may not be written to; empty if it may."""
-        if found.get("unbounded") is True or found.get("_external"):
-            return (
-                'is a big or synced segment, which launchdarkly.write_path = "standard" cannot '
-                "write: rename it, or choose another naming.segment_key"
-            )
-        tag = self._tags[0] if self._tags else ""
+    def _stranger(self, found: dict[str, Any]) -> str:
+        """Why a segment of the right sort may not be written to; empty if it may."""
+        adopt, tag = self._terms.adopt, self._tag
         tagged = bool(tag) and tag in (found.get("tags") or ())
-        if self._adopt is Adopt.ANY or (self._adopt is Adopt.TAGGED and tagged):
+        if adopt is Adopt.ANY or (adopt is Adopt.TAGGED and tagged):
             return ""
-        if self._adopt is Adopt.TAGGED:
+        if adopt is Adopt.TAGGED:
             return (
                 f"does not carry the tag {tag!r}: add the tag if ldsync may edit it, set "
                 'launchdarkly.adopt = "any", or choose another naming.segment_key'
@@ -198,17 +277,3 @@ class Segments:
             'was not created by ldsync, and launchdarkly.adopt is "never": delete or rename it, '
             "or choose another naming.segment_key"
         )
-
-
-def members_of(document: dict[str, Any], which: str) -> set[str]:
-    """Members (`kind/key`) in a list of a standard segment.
-
-    Args:
-        document: The segment as LaunchDarkly shows it.
-        which: `included` or `excluded`. Keys of kind `user` are in the list of that name, all
-            others in `<which>Contexts`; where `user` targets go is not documented, so both count.
-    """
-    members = {f"user/{key}" for key in document.get(which) or ()}
-    for group in document.get(f"{which}Contexts") or ():
-        members.update(f"{group['contextKind']}/{key}" for key in group.get("values") or ())
-    return members

@@ -14,6 +14,7 @@ How the records ended whose changes leave the buffer is told by `take_ended` (P7
 from __future__ import annotations
 
 import heapq
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -216,9 +217,15 @@ class Buffer:
         return batch.epoch == self._epoch
 
     def settle(self, batch: Batch, now: float, otherwise: Mapping[str, Ending] = _NOTHING) -> None:
-        """Let go of a batch whose changes need nothing more.
+        """Let go of a batch whose changes need nothing more; see `land` and `release`."""
+        self.land(batch, now, otherwise)
+        self.release(batch, now)
 
-        They were delivered, but for those of the members in `otherwise`.
+    def land(self, batch: Batch, now: float, otherwise: Mapping[str, Ending] = _NOTHING) -> None:
+        """Take note that a batch was written, so that others of its segment may go.
+
+        Its changes were delivered, but for those of the members in `otherwise`. Its records stay
+        held until `release`: some of its changes may have been refused, and not be safe yet.
         """
         lane = batch.lane
         self._land(batch)
@@ -226,8 +233,15 @@ class Buffer:
         lane.not_before = 0.0
         if self.is_current(batch):
             self._end_all(batch, otherwise)
-            lane.settle(batch.pages)
+            for page in batch.pages:
+                page.count = 0  # what it still holds are records, not changes
         self._after(lane, now)
+
+    def release(self, batch: Batch, now: float) -> None:
+        """Let go of the records of a batch that has landed, unless its epoch is over (P6)."""
+        if self.is_current(batch):
+            batch.lane.settle(batch.pages)
+            self._after(batch.lane, now)
 
     def _end_all(self, batch: Batch, otherwise: Mapping[str, Ending]) -> None:
         shared = batch.tallies.keys()
@@ -311,7 +325,8 @@ class Buffer:
             (
                 record_ms
                 for lane in self._lanes.values()
-                if lane.pages and (record_ms := lane.pages[0].arrivals[0][0]) >= 0
+                for page in islice((page for page in lane.pages if page.count), 1)
+                if (record_ms := page.arrivals[0][0]) >= 0
             ),
             default=None,
         )

@@ -19,9 +19,12 @@ class Segment:
 
     There is one object per segment key and process: segments compare and hash by identity, so that
     a dictionary of segments costs no string hashing on the path of every event.
+
+    `context_kind` is the kind of its members where it can have only one; empty while that is not
+    known, and where it may have several.
     """
 
-    __slots__ = ("__weakref__", "audience_id", "audience_key", "key", "name")
+    __slots__ = ("__weakref__", "audience_id", "audience_key", "context_kind", "key", "name")
 
     def __init__(self, *, key: str, name: str, audience_id: str, audience_key: str) -> None:
         """Name the segment (`key`, `name`) and the audience it was first seen for."""
@@ -29,6 +32,7 @@ class Segment:
         self.name = name
         self.audience_id = audience_id
         self.audience_key = audience_key
+        self.context_kind = ""
 
     def __repr__(self) -> str:
         """Show the key: it is what operators know a segment by."""

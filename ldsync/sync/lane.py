@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ldsync.sync.change import Segment
+    from ldsync.sync.ledger import Partition
     from ldsync.sync.limits import Limits
     from ldsync.sync.tally import Tally
 
@@ -236,6 +237,20 @@ class Lane:
         for page in self._held:
             page.held_until = 0.0
         self._held.clear()
+
+    def needed(self) -> dict[Partition, tuple[int, int]]:
+        """Say where the records of the lane's changes are: a range of offsets per partition.
+
+        From the first that any page needs to the last that was consumed. The record of a change may
+        be held by any page behind the one it sits in, so all of them count.
+        """
+        found: dict[Partition, tuple[int, int]] = {}
+        for page in self.pages:
+            for chunk in page.held():
+                partition = chunk.account.partition
+                first = min(chunk.first, found.get(partition, (chunk.first, 0))[0])
+                found[partition] = (first, chunk.account.end)
+        return found
 
     def settle(self, pages: Sequence[Page]) -> None:
         """Let go of pages that need nothing more.

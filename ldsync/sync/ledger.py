@@ -80,6 +80,11 @@ class Account:
         self._newest: Chunk | None = None
         self.committable: int | None = None
 
+    @property
+    def end(self) -> int:
+        """One past the last record consumed; 0 before the first."""
+        return self._newest.end if self._newest is not None else self.committable or 0
+
     def open_chunk(self, first: int, end: int, oldest_ms: int) -> Chunk:
         """Note that records `first` to `end` (exclusive) were consumed, and hold their chunk.
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ldsync.sync.ledger import Account, Chunk
 
@@ -79,6 +79,10 @@ class Page:
         """Hold whatever `other` holds, as well."""
         for chunk in other._holds.values():
             self._keep(chunk)
+
+    def held(self) -> Iterable[Chunk]:
+        """Return the first chunk that is needed of each partition."""
+        return self._holds.values()
 
     def release(self) -> None:
         """Give back all holds: the page is settled."""

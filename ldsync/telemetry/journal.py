@@ -119,7 +119,7 @@ class Journal:
                 offset=min(offsets),
                 records=len(offsets),
                 suppressed=suppressed,
-                advice="the record was counted and passed over; read it at this offset",
+                advice="it is counted, and kept in the dead-letter topic if there is one",
             )
 
     def fallbacks(self, counts: dict[Fallback, int]) -> None:
@@ -231,14 +231,19 @@ class Journal:
         if abandoned:
             self._log.info("changes.abandoned", changes=abandoned)
 
-    def paused(self, changes: int, size: int) -> None:
-        """Note that consumption pauses with so many changes, of `size` bytes, in the buffer."""
+    def paused(self, changes: int, size: int, *, letters: bool = False) -> None:
+        """Note that consumption pauses with so many changes, of `size` bytes, in the buffer.
+
+        `letters` says that it does because of dead letters that wait to be written.
+        """
         self._metrics.pauses.inc()
         self._log.warning(
             "consumption.paused",
             changes=changes,
             bytes=size,
-            advice="the buffer is full: LaunchDarkly takes less than Kafka brings",
+            advice="dead letters wait for their topic, see dead_letters.unwritable"
+            if letters
+            else "the buffer is full: LaunchDarkly takes less than Kafka brings",
         )
 
     def resumed(self, changes: int) -> None:

@@ -276,9 +276,31 @@ class Metrics:
             "Changes that LaunchDarkly refused for themselves and that are given up.",
         )
 
+        self._define_dead_letters(make)
+
+    def _define_dead_letters(self, make: Instruments) -> None:
+        self.dead_letters: Family[str, Counter] = make.counters(
+            "ldsync_dead_letters_total",
+            ("reason",),
+            "Records written to the dead-letter topic and acknowledged.",
+        )
+        self.dead_letter_failures = make.counter(
+            "ldsync_dead_letter_failures_total",
+            "Attempts to write dead letters that failed. They are repeated, and hold the commit.",
+        )
+        self.dead_letters_pending = make.gauge(
+            "ldsync_dead_letters_pending",
+            "Records that wait to be written to the dead-letter topic; worry if it stays above 0.",
+        )
+
     def _define_requests(self, make: Instruments) -> None:
         self.segments_created = make.counter(
             "ldsync_segments_created_total", "Segments created in LaunchDarkly."
+        )
+        self.segments_full = make.gauge(
+            "ldsync_segments_full",
+            "Standard segments without room for members that joined: LaunchDarkly allows 15,000 "
+            'targets. Their removals go on; launchdarkly.write_path = "big" has no such limit.',
         )
         self.request_duration: Family[tuple[str, str, str], Histogram] = make.histograms(
             "ldsync_launchdarkly_request_duration_seconds",
@@ -287,9 +309,31 @@ class Metrics:
             "was no answer.",
             DURATION_BUCKETS,
         )
+        self.dry_run_requests: Family[tuple[str, str], Counter] = make.counters(
+            "ldsync_launchdarkly_dry_run_requests_total",
+            ("method", "route"),
+            "Requests that launchdarkly.dry_run kept from being sent; their changes count as "
+            "delivered.",
+        )
         self.rate_limit_remaining: Family[str, Gauge] = make.gauges(
             "ldsync_launchdarkly_rate_limit_remaining",
             ("family",),
             "Requests left in the current rate window, as LaunchDarkly last said; no series until "
             "it has. The rest of the account shares them.",
+        )
+        self.rate_limit: Family[str, Gauge] = make.gauges(
+            "ldsync_launchdarkly_rate_limit",
+            ("family",),
+            "Requests in a whole rate window: as LaunchDarkly last said, else the most that was "
+            "seen to be left. ldsync uses launchdarkly.budget_share of it.",
+        )
+        self.rate_limit_reset: Family[str, Gauge] = make.gauges(
+            "ldsync_launchdarkly_rate_limit_reset_timestamp_seconds",
+            ("family",),
+            "When that window ends, by LaunchDarkly's clock; 0 if it did not say.",
+        )
+        self.concurrency_limit = make.gauge(
+            "ldsync_launchdarkly_concurrency_limit",
+            "Requests that may be on their way at once: launchdarkly.max_in_flight, or less while "
+            "LaunchDarkly refuses or fails them. Worry if it stays low.",
         )

@@ -43,13 +43,15 @@ def render(status: Mapping[str, Any], now: float) -> str:
     Args:
         status: The keys that are shown are `state`, `version`, `uptime_seconds`,
             `consumed_records`, `pending_records`, `records` (outcome to reason to count), `buffer`,
-            `launchdarkly`, `partitions`, `segments` (those in trouble first) and `collisions`.
+            `dead_letters`, `launchdarkly`, `partitions`, `segments` (those in trouble first) and
+            `collisions`.
         now: Seconds since 1970, for what is shown as an age.
     """
     parts = [
         _overview(status),
         _section("Buffer", _facts(status.get("buffer", {}))),
         _section("Warm-up", _facts(status.get("warm_up", {}))),
+        _section("Dead letters", _facts(status.get("dead_letters", {}))),
         _section("LaunchDarkly", _facts(status.get("launchdarkly", {}))),
         _section("Records", _records(status.get("records", {}))),
         _section("Segments", _segments(status.get("segments", ()), now)),

@@ -1,4 +1,4 @@
-"""The bench runs: a small one, for its own sake; its figures say nothing."""
+"""The benches run: small ones; the figures of the first say nothing, the second is a judge."""
 
 import asyncio
 import sys
@@ -25,3 +25,17 @@ async def test_a_small_bench_measures_all_three_and_finds_full_batches() -> None
     assert process.returncode == 0, output
     for subject in ("raw limit", "parse limit", "ldsync run"):
         assert f"{subject}: ratio to the parse limit" in output
+
+
+async def test_a_small_flood_of_bad_inputs_is_accounted_for() -> None:
+    """`make letters`: counters, dead letters by hash and offsets are what the inputs say."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.letters", "--records", "5000", "--seed", "7"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    output = said.decode()
+    assert process.returncode == 0, output
+    assert "everything is accounted for" in output

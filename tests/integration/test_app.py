@@ -19,6 +19,7 @@ from ldsync.config.sections import AdminSettings
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.feed import committed_offsets
 from ldsync.demo.simulator import Simulator
+from ldsync.launchdarkly import watch
 from tests.support.eventually import eventually
 from tests.support.ldsync_process import QUICK, TOKEN, LdsyncProcess, Tables, merged
 from tests.support.real_kafka import unused_port
@@ -31,9 +32,10 @@ Launch = Callable[..., LdsyncProcess]
 
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
-    """A cluster with the topic `events`."""
+    """A cluster with the topic `events` and that of its dead letters."""
     with EmbeddedBroker() as broker:
         broker.create_topic("events")
+        broker.create_topic("events.dead-letters")
         yield broker
 
 
@@ -106,6 +108,40 @@ async def test_it_delivers_commits_and_exits_0(
     assert SECRET_EMAIL not in process.output
 
 
+@pytest.mark.parametrize(
+    ("settings", "segment"),
+    [
+        pytest.param({"write_path": "big"}, "vip", id="big"),
+        pytest.param(
+            {"write_path": "big", "exit_action": "exclude", "max_members_per_request": 7},
+            "vip",
+            id="big that excludes",
+        ),
+        pytest.param({"exit_action": "exclude"}, "vip", id="standard that excludes"),
+        pytest.param({"write_path": "synced"}, "segment-audiences-aud_vip", id="synced"),
+    ],
+)
+async def test_every_write_path_delivers(
+    broker: EmbeddedBroker,
+    sim: Simulator,
+    launch: Launch,
+    settings: dict[str, Any],
+    segment: str,
+) -> None:
+    """From Kafka into the segment of its sort; a synced one needs no keys."""
+    if settings.get("write_path") == "synced":
+        id_alone = {"client_side_id": sim.client_side_id, "project_key": "", "environment_key": ""}
+        settings = settings | id_alone
+    process = launch({"launchdarkly": settings, "batch": {"max_size": 20}})
+    await process.until_ready()
+    await _produce(broker, 50)
+    await eventually(lambda: len(sim.included(segment)) == 50, "all are in")
+    assert sim.segments[segment].unbounded == ("write_path" in settings)
+    process.signal(signal.SIGTERM)
+    assert await process.exit_code() == 0
+    assert await committed_offsets(broker.bootstrap_servers, "ldsync", "events", 1) == {0: 50}
+
+
 async def test_brokers_that_are_not_there_end_it_with_69(launch: Launch) -> None:
     """After the start deadline; meanwhile it is alive and not ready, and says why."""
     process = launch(
@@ -142,6 +178,44 @@ async def test_an_admin_port_that_is_taken_ends_it_with_78(launch: Launch, sim: 
     assert await process.exit_code() == 78
     (line,) = _lines(process, "admin.unavailable")
     assert "admin.port" in line["detail"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "said"),
+    [
+        pytest.param(
+            {"topic": "missing", "create_topic": False}, 69, "no dead-letter topic", id="missing"
+        ),
+        pytest.param({"topic": "denied"}, 78, "grant Describe and Write", id="denied"),
+    ],
+)
+async def test_a_dead_letter_topic_that_cannot_be_used_ends_it(
+    broker: EmbeddedBroker, launch: Launch, settings: dict[str, object], code: int, said: str
+) -> None:
+    """What may come is waited for (69), what somebody has to grant is not (78)."""
+    broker.create_topic("denied")
+    broker.fail_topic("denied", TOPIC_DENIED)
+    process = launch({"kafka": {"start_timeout_seconds": 1.0}, "dead_letters": settings})
+    assert await process.exit_code() == code
+    (line,) = _lines(process, "kafka.unavailable") or _lines(process, "kafka.misconfigured")
+    assert said in line["detail"]
+
+
+async def test_a_topic_of_something_else_ends_it_with_1_and_is_not_copied(
+    broker: EmbeddedBroker, launch: Launch
+) -> None:
+    """Nothing was committed either, so that the next start says the same."""
+    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, linger_ms=20)
+    await producer.start()
+    sent = [await producer.send("events", b"something else") for _ in range(2000)]
+    await asyncio.gather(*sent)
+    await producer.stop()
+    process = launch()
+    assert await process.exit_code(limit=30.0) == 1
+    (line,) = _lines(process, "ldsync.crashed")
+    assert "dead_letters.max_invalid_ratio" in line["detail"]
+    committed = await committed_offsets(broker.bootstrap_servers, "ldsync", "events", 1)
+    assert committed.get(0, 0) == 0
 
 
 async def test_a_topic_that_may_not_be_read_ends_it_with_78(
@@ -186,6 +260,26 @@ async def test_an_environment_that_is_not_there_is_waited_for(
     await process.until_ready()
 
 
+async def test_an_environment_that_vanishes_is_waited_for_and_written_to_when_it_is_back(
+    broker: EmbeddedBroker, sim: Simulator, launch: Launch
+) -> None:
+    """The write that finds it gone has it looked up; nothing is lost, and nobody restarts it."""
+    process = launch({"launchdarkly": {"client_side_id": sim.client_side_id}})
+    await process.until_ready()
+    hidden = sim.world.projects["p"].environments.pop("e")
+    await _produce(broker, 5)
+
+    async def lost() -> bool:
+        status, body = await process.ask("/readyz")
+        return status == 503 and "environment e of project p" in body
+
+    await eventually(lost, "it says that the environment is gone", pause=0.02)
+    sim.world.projects["p"].environments["e"] = hidden
+    await process.until_ready(limit=60)
+    await eventually(lambda: len(sim.included("vip")) == 5, "all are in", 10.0)
+    assert len(_lines(process, "environment.resolved")) == 2
+
+
 @pytest.fixture
 def _collector_as_it_was() -> Iterator[None]:
     threshold = gc.get_threshold()
@@ -203,7 +297,7 @@ async def test_a_defect_of_the_look_up_ends_the_process(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(app, "probe", fail)
+    monkeypatch.setattr(watch, "resolve", fail)
     settings = Settings(
         kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers, topics=("events",)),
         launchdarkly=LaunchDarklySettings(

@@ -137,6 +137,7 @@ async def test_a_dry_run_shows_and_keeps_nothing(calls: Calls) -> None:
     answer = await calls.patch("vip", targets("addIncludedTargets", ["a"]), query="?dryRun=true")
     assert (answer.status, answer.json()["included"]) == (200, ["a"])
     assert calls.sim.included("vip") == set()
+    assert calls.sim.requests[-1].writes == (), "the log is about what is kept"
 
 
 async def test_a_full_segment_is_returned_whole(calls: Calls) -> None:

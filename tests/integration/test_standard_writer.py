@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from ldsync.demo.simulator import Answer, Apply, Fault, Limits
 from ldsync.launchdarkly.outcome import Delivered, Patience, RetryReason, Scope
 from ldsync.sync.change import Segment
-from tests.support.standard_writer import CREATE, VERSION, VIP, Desk, desk, ins, outs, users
+from tests.support.standard_writer import CREATE, VERSION, Desk, desk, ins, outs, users
 
 PATCH = "patch_segment"
 
@@ -366,4 +366,4 @@ async def test_the_simulator_knows_the_route_that_segments_are_created_on() -> N
         await here.write(ins("u-1"))
         (post,) = [each for each in here.sim.requests if each.route == "create_segment"]
         assert (post.method, post.path) == (CREATE.method, "/api/v2/segments/p/e")
-        assert VIP.key == post.segment
+        assert here.vip.key == post.segment

@@ -171,7 +171,7 @@ async def test_a_group_that_may_not_be_joined_ends_the_worker(rig: Rig) -> None:
     assert "kafka.group_id" in str(error)
 
 
-@pytest.mark.parametrize("where", ["write", "assigned", "revoked", "commit"])
+@pytest.mark.parametrize("where", ["write", "assigned", "revoked", "commit", "letters"])
 async def test_a_defect_anywhere_ends_the_worker(
     rig: Rig, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +190,9 @@ async def test_a_defect_anywhere_ends_the_worker(
             monkeypatch.setattr(hand.worker.offsets, "begin", fail)
         case "revoked":
             monkeypatch.setattr(hand.worker.offsets, "revoke", fail)
+        case "letters":
+            monkeypatch.setattr(hand.parts.dead_letters, "_settle", fail)
+            await rig.write(b"{")
         case "commit":
             monkeypatch.setattr(hand.worker.offsets, "measure", fail)
     if where in ("assigned", "revoked"):

@@ -128,6 +128,7 @@ class Flight:
     sent: dict[Key, str] = field(default_factory=dict)
     records: dict[Key, Record] = field(default_factory=dict)
     stale: set[Key] = field(default_factory=set)
+    refused: dict[Key, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -180,9 +181,11 @@ class Flow(RuleBasedStateMachine):
         self.ended: Counter[str] = Counter()
         self.expected: Counter[str] = Counter()
         self.since: dict[Key, float] = {}
+        self.replaced: dict[Key, set[str]] = defaultdict(set)  # what is known from before (R6)
         self.blocked: dict[Key, float] = {}
         self.not_before: dict[Segment, float] = defaultdict(float)
         self.flights: list[Flight] = []
+        self.landed: list[Flight] = []  # with refused changes that are not safe yet
         self.ghosts: list[Ghost] = []
         self.counts: Counter[str] = Counter()
         self.draining = False
@@ -335,6 +338,8 @@ class Flow(RuleBasedStateMachine):
         assert {Key(batch.segment, m): s for m, s in batch.changes.items()} == expected
         stale = {key for key, text in expected.items() if keys[key] != text}
         assert {Key(batch.segment, member) for member in found} == stale
+        for key in stale:
+            self.replaced[key].add(expected[key])
         self.process.known |= expected
         records = {key: self.record_of.pop(key) for key in keys}
         self.flights.append(Flight(batch, sent=expected, records=records, stale=stale))
@@ -352,25 +357,61 @@ class Flow(RuleBasedStateMachine):
     @precondition(lambda self: self.flights)
     @rule(pick=picks, rejects=st.integers(0, 2))
     def deliver(self, pick: int, rejects: int) -> None:
-        """LaunchDarkly accepts a batch, but for the first few members of it."""
+        """LaunchDarkly accepts a batch, but for the first few members of it.
+
+        These are safe only when they were written elsewhere, see `release`.
+        """
         flight = self._land(pick)
-        refused = dict(list(flight.sent.items())[:rejects])
-        accepted = {key: s for key, s in flight.sent.items() if key not in refused}
+        flight.refused = dict(list(flight.sent.items())[:rejects])
+        accepted = {key: s for key, s in flight.sent.items() if key not in flight.refused}
         self._apply(accepted)
-        self.rejected |= refused.keys()
+        self.rejected |= flight.refused.keys()
         before = self.ledger.committable()
         otherwise = {key.member: STALE for key in flight.stale}
-        otherwise |= {key.member: REJECTED for key in refused}
-        self.buffer.settle(flight.batch, self.now, otherwise)
+        otherwise |= {key.member: REJECTED for key in flight.refused}
+        if flight.refused:
+            self._look_for_records(flight)
+            self.buffer.land(flight.batch, self.now, otherwise)
+            self.landed.append(flight)
+            assert self.ledger.committable() == before
+        else:
+            self.buffer.settle(flight.batch, self.now, otherwise)
         self.not_before[flight.batch.segment] = 0.0
         if flight.current:
             self.counts["settled"] += len(flight.sent)
             for key, text in flight.sent.items():
-                self.done[key] = max(self.done.get(key, ""), text[:-1])
+                if key not in flight.refused:
+                    self.done[key] = max(self.done.get(key, ""), text[:-1])
                 fate = otherwise[key.member].outcome if key.member in otherwise else "delivered"
                 self._end_part(flight.records[key], str(fate))
         else:
             self.counts["late"] += len(flight.sent)
+            assert self.ledger.committable() == before
+
+    def _look_for_records(self, flight: Flight) -> None:
+        """The record of a refused change is where its lane says, unless it came in earlier life."""
+        needed = flight.batch.lane.needed()
+        if not flight.current:
+            return
+        for key, text in flight.refused.items():
+            assert text in self.replaced[key] or any(
+                (part.key, part.stamp) == (key, text)
+                for place, (first, end) in needed.items()
+                for record in self.logs[place][first:end]
+                for part in record.parts
+            ), key
+
+    @precondition(lambda self: self.landed)
+    @rule(pick=picks)
+    def release(self, pick: int) -> None:
+        """The refused changes of a batch were written elsewhere."""
+        flight = self.landed.pop(pick % len(self.landed))
+        before = self.ledger.committable()
+        self.buffer.release(flight.batch, self.now)
+        if flight.current:
+            for key, text in flight.refused.items():
+                self.done[key] = max(self.done.get(key, ""), text[:-1])
+        else:
             assert self.ledger.committable() == before
 
     @precondition(lambda self: self.flights)
@@ -462,7 +503,7 @@ class Flow(RuleBasedStateMachine):
         if politely:
             self.commit()
         self._end_epoch()
-        for flight in self.flights:
+        for flight in [*self.flights, *self.landed]:
             flight.current = False
         for one in list(self.not_before):
             if not self._lives(one):
@@ -483,7 +524,8 @@ class Flow(RuleBasedStateMachine):
         self._end_epoch()
         for flight in self.flights:
             self.ghosts.append(Ghost(self.now + SETTLE_SECONDS, flight.sent))
-        self.flights, self.blocked, self.draining, self.over = [], {}, False, False
+        self.flights, self.landed, self.blocked = [], [], {}
+        self.draining = self.over = False
         self.every_record_has_one_outcome()
         self.not_before.clear()
         self.buffer, self.ledger = Buffer(self.limits, BUDGET), Ledger()
@@ -493,6 +535,16 @@ class Flow(RuleBasedStateMachine):
         self.process = taker
         self._read_history()
         self.opens_at = self.now if clean else self.now + SETTLE_SECONDS
+
+    @rule(pick=picks, place=places, records=st.lists(contents, min_size=1, max_size=4))
+    def finish_and_move(self, pick: int, place: Partition, records: list[Contents]) -> None:
+        """What a rolling restart is: all is delivered and committed, and new records come."""
+        self.flush(12.0, applied=True)
+        while self.flights:
+            self.deliver(pick, 0)
+            self.take_all()
+        self.move(pick, politely=True)
+        self.consume_new(place, records, 12.0)
 
     def _read_history(self) -> None:
         """Note what is below the committed offsets and not known without a gap (R5)."""
@@ -638,6 +690,8 @@ class Flow(RuleBasedStateMachine):
                 until = max(ends if deadline is None else deadline, self.opens_at)
                 self.flush(max(until - self.now, 0.0), applied=True)
         assert self.buffer.empty
+        while self.landed:
+            self.release(0)
         self.no_change_lost()
         self.every_change_is_accounted_for()
         for place, offset in self.ledger.committable().items():

@@ -141,6 +141,20 @@ class KafkaAdmin:
         )
         self._client.alter_user_scram_credentials([change])[name].result(LIMIT)
 
+    def allow(self, user: str, operation: str, kind: str, name: str) -> None:
+        """Let a user do something (`WRITE`) with a resource (`TOPIC`), by its whole name."""
+        acl = _admin.AclBinding(
+            _admin.ResourceType[kind],
+            name,
+            _admin.ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            _admin.AclOperation[operation],
+            _admin.AclPermissionType.ALLOW,
+        )
+        for answer in self._client.create_acls([acl]).values():
+            answer.result(LIMIT)
+
     def produce(
         self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], **settings: Any
     ) -> int:
@@ -214,6 +228,15 @@ class KafkaAdmin:
 
         Keyword arguments are librdkafka settings with "_" for ".".
         """
+        records = list(self.stream(topic, **settings))
+        return sorted(records, key=lambda record: (record.partition(), record.offset()))
+
+    def stream(self, topic: str, **settings: Any) -> Iterator[Any]:
+        """The same one by one, in order within a partition: for topics that memory does not hold.
+
+        Raises:
+            RuntimeError: nothing came for `LIMIT` seconds.
+        """
         ends = self.end_offsets(topic)
         left = {
             number for number, start in self.start_offsets(topic).items() if start < ends[number]
@@ -229,7 +252,6 @@ class KafkaAdmin:
             }
             | {name.replace("_", "."): value for name, value in settings.items()}
         )
-        records = []
         try:
             consumer.assign([TopicPartition(topic, number, 0) for number in left])
             deadline = time.monotonic() + LIMIT
@@ -238,17 +260,18 @@ class KafkaAdmin:
                     raise RuntimeError(f"{topic}: not read to the end: partitions {sorted(left)}")
                 # It waits for as many as were asked for: the timeout is what a short topic takes.
                 batch = consumer.consume(10_000, timeout=0.2)
+                if batch:
+                    deadline = time.monotonic() + LIMIT
                 for record in batch:
                     error = record.error()
                     if error is None:
-                        records.append(record)
+                        yield record
                     elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - so named
                         left.discard(record.partition())
                     else:
                         raise KafkaException(error)
         finally:
             consumer.close()
-        return sorted(records, key=lambda record: (record.partition(), record.offset()))
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:

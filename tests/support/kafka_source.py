@@ -10,7 +10,7 @@ from aiokafka import ConsumerRecord
 from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
-from ldsync.config import KafkaSettings, OrderingSettings
+from ldsync.config import DeadLettersSettings, KafkaSettings, OrderingSettings
 from ldsync.kafka import Source
 from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Partition
@@ -44,6 +44,12 @@ def kafka_settings(bootstrap_servers: str, **changes: Any) -> KafkaSettings:
         "start_timeout_seconds": 10.0,
     }
     return KafkaSettings(**(defaults | changes))
+
+
+def dead_letters_settings(**changes: Any) -> DeadLettersSettings:
+    """The same for `[dead_letters]`; anything may be invalid."""
+    defaults: dict[str, Any] = {"timeout_seconds": 2.0, "max_invalid_ratio": 1.0}
+    return DeadLettersSettings(**(defaults | changes))
 
 
 def settings_for(kafka: RealKafka, topic: str, **changes: Any) -> KafkaSettings:

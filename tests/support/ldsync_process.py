@@ -57,14 +57,22 @@ class LdsyncProcess:
         directory: Where its configuration and its output go; made, and of this process alone.
         settings: Tables of the configuration file beside the token, which is in the environment.
         environment: Further environment variables.
+        mappings: The mappings of the configuration file, as TOML.
     """
 
     def __init__(
-        self, directory: Path, settings: Tables, environment: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        settings: Tables,
+        environment: Mapping[str, str] | None = None,
+        token: str = TOKEN,
+        mappings: str = "",
     ) -> None:
         self.port = unused_port()
         self._settings = merged({"admin": {"port": self.port}}, settings)
-        self._environment = {"LDSYNC_LAUNCHDARKLY__API_TOKEN": TOKEN, **(environment or {})}
+        own = {"LDSYNC_LAUNCHDARKLY__API_TOKEN": token} if token else {}
+        self._environment = own | dict(environment or {})
+        self._mappings = mappings
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,7 +80,7 @@ class LdsyncProcess:
         """Start it, without waiting for anything."""
         self._directory.mkdir(parents=True)
         config = self._directory / "ldsync.toml"
-        config.write_text(_toml(self._settings))
+        config.write_text(_toml(self._settings) + self._mappings)
         # None of the test run's own settings, and no proxy between the loopback addresses.
         kept = {
             name: value

@@ -21,7 +21,14 @@ SCHEMA: dict[str, Any] = {
                 "required": ["kind", "contextKind", "values"],
                 "additionalProperties": False,
                 "properties": {
-                    "kind": {"enum": ["addIncludedTargets", "removeIncludedTargets"]},
+                    "kind": {
+                        "enum": [
+                            "addIncludedTargets",
+                            "removeIncludedTargets",
+                            "addExcludedTargets",
+                            "removeExcludedTargets",
+                        ]
+                    },
                     "contextKind": {"type": "string", "pattern": "^[A-Za-z0-9._-]+$"},
                     "values": {
                         "type": "array",

@@ -14,10 +14,16 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import structlog
-from aiokafka import AIOKafkaProducer, OffsetAndMetadata, TopicPartition
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRecord,
+    OffsetAndMetadata,
+    TopicPartition,
+)
 
 from ldsync.config import OrderingSettings
 from ldsync.demo.broker import EmbeddedBroker
@@ -26,12 +32,14 @@ from ldsync.demo.simulator import Simulator
 from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping as EventMapping
 from ldsync.kafka.consumer import Consumer
+from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.source import Source
 from ldsync.kafka.take_over import CLEAN
 from ldsync.launchdarkly.client import LaunchDarklyClient
-from ldsync.launchdarkly.environment import Environment
+from ldsync.launchdarkly.environment import Environment, Found
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
+from ldsync.launchdarkly.segments import Terms
 from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
@@ -45,7 +53,8 @@ from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
 from ldsync.worker import Parts, Worker
 from tests.support.eventually import eventually
-from tests.support.kafka_source import kafka_settings
+from tests.support.kafka_source import dead_letters_settings, kafka_settings
+from tests.support.real_kafka import RealKafka
 from tests.support.traffic import engage_event
 
 PROJECT, ENVIRONMENT, TOKEN = "p", "e", "api-worker-test"
@@ -55,7 +64,10 @@ LIMIT = 20.0  # seconds that anything waited for may take
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a worker of a test is set up: everything that takes time is short. Times in seconds."""
+    """How a worker of a test is set up: everything that takes time is short. Times in seconds.
+
+    `writer` stands in for the one to LaunchDarkly.
+    """
 
     group: str = ""
     max_in_flight: int = 8
@@ -69,8 +81,12 @@ class Options:
     commit: float = 1.0
     operator: float = 0.2
     longest_operator: float = 2.0
+    resolved: bool = True
+    dry_run: bool = False
     kafka: Mapping[str, Any] = field(default_factory=dict)
     ordering: Mapping[str, Any] = field(default_factory=dict)
+    dead_letters: Mapping[str, Any] = field(default_factory=dict)
+    writer: Any = None
 
 
 class Hand:
@@ -90,14 +106,17 @@ class Hand:
         self.rig = rig
         self.options = options
         self.metrics = Metrics()
-        pacing = Pacing(budget_share=1.0, rng=rng)
-        settings = kafka_settings(
-            rig.broker.bootstrap_servers,
-            topics=(rig.topic,),
-            group_id=options.group or rig.group,
-            **options.kafka,
-        )
+        environment = Environment(PROJECT, ENVIRONMENT)
+        if options.resolved:
+            environment.resolve(Found(PROJECT, ENVIRONMENT))
+        own: dict[str, Any] = {
+            "bootstrap_servers": rig.broker.bootstrap_servers,
+            "topics": (rig.topic,),
+            "group_id": options.group or rig.group,
+        }
+        settings = kafka_settings(**(own | dict(options.kafka)))
         lease = Lease(settings.session_timeout_seconds, settings.rebalance_timeout_seconds)
+        pacing = Pacing(budget_share=1.0, rng=rng, lease=lease)
         self.client = LaunchDarklyClient(
             rig.sim.url,
             TOKEN,
@@ -105,7 +124,7 @@ class Hand:
             max_in_flight=options.max_in_flight,
             pacing=pacing,
             metrics=self.metrics,
-            lease=lease,
+            dry_run=options.dry_run,
         )
         self.parts = Parts(
             decoder=Decoder(EventMapping()),
@@ -115,22 +134,30 @@ class Hand:
             ),
             ledger=Ledger(),
             lease=lease,
+            dead_letters=DeadLetters(
+                dead_letters_settings(**options.dead_letters),
+                settings,
+                lambda: Decoder(EventMapping()),
+                self.metrics,
+                structlog.get_logger(),
+            ),
             versions=MemoryVersions(100_000, time.monotonic()),
-            writer=StandardWriter(
+            writer=options.writer
+            or StandardWriter(
                 self.client,
-                PROJECT,
-                ENVIRONMENT,
-                tags=["ldsync"],
-                adopt="tagged",
+                environment,
+                Terms(),
                 metrics=self.metrics,
                 rng=rng,
             ),
+            environment=environment,
             pacing=pacing,
             schedule=Schedule(
                 Backoff(0.02, 0.1),
                 Backoff(options.operator, options.longest_operator, 0.5),
                 pacing,
                 rng,
+                environment.doubt,
             ),
             journal=Journal(self.metrics),
             metrics=self.metrics,
@@ -150,12 +177,12 @@ class Hand:
                 listener,
                 self.metrics,
                 structlog.get_logger(),
+                dry_run=options.dry_run,
                 lease=lease,
                 ordering=OrderingSettings(**options.ordering),
             ),
         )
-        self.report = Report(self.worker, self.parts, Environment(PROJECT, ENVIRONMENT))
-        self.report.environment_problem = ""
+        self.report = Report(self.worker, self.parts, environment)
         self.report.bind(self.metrics)
         self.most = 0
         self.states = [self.worker.state.value]
@@ -255,9 +282,11 @@ class Rig:
             enable_auto_commit=False,
         )
 
-    async def open(self) -> None:
-        """Make the topic and connect."""
+    async def open(self, *, dead_letters: bool = True) -> None:
+        """Make the topic, and that of dead letters unless told otherwise, and connect."""
         self.broker.create_topic(self.topic, partitions=self.partitions)
+        if dead_letters:
+            self.broker.create_topic(self.dead_letters, partitions=2)
         await self._producer.start()
         await self._asker.start()
 
@@ -285,7 +314,13 @@ class Rig:
         self.hands.append(hand)
         return hand
 
-    async def write(self, *values: bytes | None, partition: int = 0) -> None:
+    async def write(
+        self,
+        *values: bytes | None,
+        partition: int = 0,
+        key: bytes | None = None,
+        headers: Iterable[tuple[str, bytes]] = (),
+    ) -> None:
         """Write records to a partition, as one batch if possible: the mock returns one a fetch."""
         now_ms = int(time.time() * 1000)
         sent = []
@@ -294,9 +329,10 @@ class Rig:
                 await self._producer.send(
                     self.topic,
                     value,
-                    key=b"k" if value is None else None,
+                    key=b"k" if value is None else key,
                     partition=partition,
                     timestamp_ms=now_ms,
+                    headers=list(headers),
                 )
             )
             self.fold.add(value, partition=partition, recorded_ms=now_ms)
@@ -319,6 +355,34 @@ class Rig:
             *[self.event(user, entered, audience) for user in users], partition=partition
         )
 
+    @property
+    def dead_letters(self) -> str:
+        """The topic of dead letters: the mock does not make topics when it is asked to."""
+        return f"{self.topic}.dead-letters"
+
+    async def letters(self) -> list[ConsumerRecord]:
+        """What is in the topic of dead letters, in order of partition and offset."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.broker.bootstrap_servers,
+            group_id="letters",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            numbers = await self._producer.partitions_for(self.dead_letters)
+            places = [TopicPartition(self.dead_letters, number) for number in numbers]
+            consumer.assign(places)
+            await consumer.seek_to_beginning()
+            ends = await consumer.end_offsets(places)
+            found: list[ConsumerRecord] = []
+            async with asyncio.timeout(LIMIT):
+                while any([await consumer.position(place) < ends[place] for place in places]):
+                    for records in (await consumer.getmany(timeout_ms=50)).values():
+                        found += records
+        finally:
+            await consumer.stop()
+        return sorted(found, key=lambda record: (record.partition, record.offset))
+
     async def committed(self) -> dict[int, int]:
         """The group's offsets by partition; partitions without are left out."""
         found = {
@@ -337,6 +401,14 @@ class Rig:
     def is_settled(self) -> bool:
         """Whether LaunchDarkly holds what the fold of all records says."""
         return not self.fold.differences(self.sim.state())
+
+    async def until_committed(self, offset: int, partition: int = 0, limit: float = LIMIT) -> None:
+        """Wait until the group has committed this offset."""
+
+        async def committed() -> bool:
+            return (await self.committed()).get(partition) == offset
+
+        await eventually(committed, f"offset {offset} is committed", limit, pause=0.02)
 
     async def until_settled(self, limit: float = LIMIT) -> None:
         """Wait until LaunchDarkly holds what the fold says and all offsets are committed.
@@ -359,15 +431,21 @@ class Rig:
 
 @asynccontextmanager
 async def rigged(
-    broker: EmbeddedBroker, partitions: int = 1, *, clean: bool = True
+    broker: EmbeddedBroker | RealKafka,
+    partitions: int = 1,
+    *,
+    dead_letters: bool = True,
+    clean: bool = True,
 ) -> AsyncIterator[Rig]:
     """A rig. At the end no patch may have overlapped another one of its segment (P4, R1).
 
-    Unless `clean` is False its first worker takes over from one that left in order.
+    On a real broker, what only the mock can do is not there. `dead_letters` False leaves it to
+    ldsync to make their topic. Unless `clean` is False its first worker takes over from one that
+    left in order.
     """
     async with Simulator(project=PROJECT, environment=ENVIRONMENT, token=TOKEN) as sim:
-        rig = Rig(broker, sim, partitions)
-        await rig.open()
+        rig = Rig(cast("EmbeddedBroker", broker), sim, partitions)
+        await rig.open(dead_letters=dead_letters)
         if clean:
             await rig.leave_clean()
         try:

@@ -20,7 +20,10 @@ from ldsync.demo.feed import KafkaNotReady
 from tests.support.commands import call, run_python, start
 from tests.support.configs import REQUIRED_VARIABLES, TOKEN, write
 
-COMMANDS = ["run", "config", "healthcheck", "version", "simulator", "generate", "demo"]
+COMMANDS = [
+    *("run", "config", "check", "healthcheck", "version", "simulator", "generate", "demo"),
+    *("explain", "check-events"),
+]
 
 
 @pytest.fixture
@@ -77,6 +80,15 @@ def test_the_list_of_commands_is_complete() -> None:
         pytest.param(["healthcheck", "--port", "http"], id="a port that is none"),
         pytest.param(["healthcheck", "--port", "0"], id="no port to ask"),
         pytest.param(["demo", "--events", "499"], id="too few events"),
+        pytest.param(["explain", "--topic", "t", "--partition", "0"], id="a record without offset"),
+        pytest.param(
+            ["explain", "f", "--topic", "t", "--partition", "0", "--offset", "0"],
+            id="both a file and a record",
+        ),
+        pytest.param(["explain", "--record-time", "noon", "f"], id="a time that is none"),
+        pytest.param(["check-events", "f", "--kafka"], id="both a file and topics"),
+        pytest.param(["check-events", "--kafka", "--topic", "t"], id="topics named twice"),
+        pytest.param(["check-events", "f", "--max-invalid-ratio", "2"], id="more than all"),
         pytest.param([], id="nothing at all"),
     ],
 )

@@ -11,6 +11,8 @@ LOGIN = {"kafka.sasl_username": '"u"', "kafka.sasl_password": '"p"'}
 OAUTH = {"kafka.sasl_mechanism": '"OAUTHBEARER"'}
 PROVIDER = {"kafka.sasl_oauth_token_provider": '"a.b:c"'}
 SSL = {"kafka.security_protocol": '"SSL"'}
+CLIENT_SIDE_ID = {"launchdarkly.client_side_id": '"6123456789abcdef01234567"'}
+NO_KEYS = {"launchdarkly.project_key": "", "launchdarkly.environment_key": ""}
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,20 @@ SSL = {"kafka.security_protocol": '"SSL"'}
         pytest.param({**SASL, **LOGIN, "kafka.sasl_mechanism": '"SCRAM-SHA-512"'}, id="SCRAM"),
         pytest.param({**SASL, **OAUTH, **PROVIDER}, id="OAUTHBEARER with a provider"),
         pytest.param({**SSL, "kafka.ssl_check_hostname": "false"}, id="SSL without host names"),
+        pytest.param({"dead_letters.topic": '"engage-events.dlq"'}, id="another dead-letter topic"),
+        pytest.param(
+            {"kafka.topic_pattern": '".*"', "dead_letters.topic": '"ldsync.dead-letters"'},
+            id="a dead-letter topic that no pattern matches",
+        ),
+        pytest.param(
+            {"kafka.topic_pattern": '"engage.*"', "dead_letters.topic": '"dlq"'},
+            id="a dead-letter topic that this pattern does not match",
+        ),
+        pytest.param(
+            {"dead_letters.enabled": "false", "dead_letters.topic": '"engage-events"'},
+            id="no dead letters",
+        ),
+        pytest.param({"kafka.topics": f'["{"x" * 236}"]'}, id="room for the dead-letter topic"),
         pytest.param({"kafka.heartbeat_interval_seconds": "10"}, id="a third of the session"),
         pytest.param({"shutdown.drain_seconds": "39.9"}, id="hand-over within the rebalance"),
         pytest.param({"kafka.rebalance_timeout_seconds": "59.9"}, id="rebalance within a request"),
@@ -29,6 +45,23 @@ SSL = {"kafka.security_protocol": '"SSL"'}
         pytest.param({"retry.initial_seconds": "30"}, id="constant retries"),
         pytest.param({"buffer.max_changes": "1500"}, id="a buffer of one batch"),
         pytest.param({"launchdarkly.tags": "[]", "launchdarkly.adopt": '"any"'}, id="no tags"),
+        pytest.param({**NO_KEYS, **CLIENT_SIDE_ID}, id="the client-side ID alone"),
+        pytest.param(CLIENT_SIDE_ID, id="client-side ID and keys"),
+        pytest.param({"launchdarkly.instance": '"eu"'}, id="an instance by name"),
+        pytest.param(
+            {
+                "launchdarkly.instance": '"eu"',
+                "launchdarkly.base_url": '"https://app.eu.launchdarkly.com/"',
+            },
+            id="an instance and its address",
+        ),
+        pytest.param(
+            {
+                "launchdarkly.instance": '"us"',
+                "launchdarkly.base_url": '"http://127.0.0.1:8030"',
+            },
+            id="an address instead of the default instance",
+        ),
         pytest.param(
             {
                 "shutdown.drain_seconds": "0.2",
@@ -67,10 +100,64 @@ def test_what_keeps_the_rules_is_taken(tmp_path: Path, values: dict[str, str]) -
             id="environment",
         ),
         pytest.param(
+            NO_KEYS, "launchdarkly.client_side_id", "is required", id="no environment at all"
+        ),
+        pytest.param(
+            {**CLIENT_SIDE_ID, "launchdarkly.project_key": ""},
+            "launchdarkly.project_key",
+            "required with launchdarkly.environment_key",
+            id="client-side ID and one key",
+        ),
+        pytest.param(
+            {
+                "launchdarkly.instance": '"eu"',
+                "launchdarkly.base_url": '"https://app.launchdarkly.com"',
+            },
+            "launchdarkly.base_url",
+            'contradicts launchdarkly.instance = "eu"',
+            id="an instance and the address of another",
+        ),
+        pytest.param(
+            {"launchdarkly.ca_file": '"/nowhere.pem"'},
+            "launchdarkly.ca_file",
+            "is no file that can be read",
+            id="authorities that are not there",
+        ),
+        pytest.param(
+            {"launchdarkly.ca_file": f'"{__file__}"'},
+            "launchdarkly.ca_file",
+            "holds no certificates in PEM form",
+            id="authorities that are none",
+        ),
+        pytest.param(
             {"kafka.topics": '["a"]', "kafka.topic_pattern": '"a"'},
             "kafka.topic_pattern",
             "excludes kafka.topics",
             id="topics and pattern",
+        ),
+        pytest.param(
+            {"dead_letters.topic": '"engage-events"'},
+            "dead_letters.topic",
+            "read its own dead letters: engage-events is in kafka.topics",
+            id="dead letters into the topic",
+        ),
+        pytest.param(
+            {"kafka.topics": '["a", "a.dead-letters"]'},
+            "dead_letters.topic",
+            "a.dead-letters is in kafka.topics",
+            id="dead letters of a topic read",
+        ),
+        pytest.param(
+            {"kafka.topic_pattern": '"d.q"', "dead_letters.topic": '"dlq"'},
+            "dead_letters.topic",
+            "kafka.topic_pattern matches it",
+            id="dead letters that a pattern matches",
+        ),
+        pytest.param(
+            {"kafka.topics": f'["{"x" * 237}"]'},
+            "dead_letters.topic",
+            "too long",
+            id="no room for the dead-letter topic",
         ),
         pytest.param({"kafka.topics": "[]"}, "kafka.topics", "at least one topic", id="no topic"),
         pytest.param(

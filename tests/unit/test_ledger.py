@@ -33,6 +33,20 @@ def test_nothing_is_committable_before_the_first_record_settles(
     assert account.oldest is None
 
 
+def test_an_account_knows_where_consumption_stands(account: Account) -> None:
+    """Whether what was consumed is settled or not, and nowhere before the first record."""
+    assert account.end == 0
+    first = account.open_chunk(3, 5, 1_000)
+    second = account.open_chunk(5, 9, 1_000)
+    assert account.end == 9
+    second.release()
+    assert account.end == 9
+    first.release()
+    assert account.end == 9
+    account.close()
+    assert account.end == 0
+
+
 def test_a_chunk_knows_its_records(account: Account) -> None:
     """Offsets, time and epoch."""
     chunk = account.open_chunk(3, 5, 1_000)

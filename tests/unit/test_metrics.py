@@ -55,9 +55,17 @@ ldsync_delivery_attempts_total counter outcome
 ldsync_retries_total counter reason
 ldsync_members_delivered_total counter action
 ldsync_rejected_changes_total counter reason
+ldsync_dead_letters_total counter reason
+ldsync_dead_letter_failures_total counter
+ldsync_dead_letters_pending gauge
 ldsync_segments_created_total counter
+ldsync_segments_full gauge
 ldsync_launchdarkly_request_duration_seconds histogram method,route,status
+ldsync_launchdarkly_dry_run_requests_total counter method,route
 ldsync_launchdarkly_rate_limit_remaining gauge family
+ldsync_launchdarkly_rate_limit gauge family
+ldsync_launchdarkly_rate_limit_reset_timestamp_seconds gauge family
+ldsync_launchdarkly_concurrency_limit gauge
 """
 
 
@@ -78,8 +86,12 @@ def _use_everything(metrics: Metrics) -> None:
     metrics.uncommitted["events", 0].set(1)
     metrics.retries["timeout"].inc()
     metrics.rejected_changes["bad_request"].inc()
+    metrics.dead_letters["bad_json"].inc()
     metrics.request_duration["PATCH", "/segments/{key}", "200"].observe(0.1)
     metrics.rate_limit_remaining["global"].set(5)
+    metrics.rate_limit["global"].set(10)
+    metrics.dry_run_requests["PATCH", "/segments/{key}"].inc()
+    metrics.rate_limit_reset["global"].set(1_795_104_000)
 
 
 def test_names_types_and_labels_are_the_published_ones(metrics: Metrics) -> None:

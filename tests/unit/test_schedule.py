@@ -43,7 +43,7 @@ def test_what_passes_by_itself_is_tried_again_soon(schedule: Schedule, pacing: P
 def test_what_a_person_has_to_end_is_counted_apart(schedule: Schedule, pacing: Pacing) -> None:
     """The first refusal after a hundred failures of another kind waits as long as a first one."""
     assert schedule.failed(ONE, 100, REFUSED, NOW) == 30.0
-    assert schedule.failed(ONE, 101, REFUSED, NOW) == 60.0
+    assert schedule.failed(ONE, 101, REFUSED, NOW + 31.0) == 60.0
     assert schedule.failed(TWO, 1, REFUSED, NOW) == 30.0
     assert pacing.open_at == 0.0
 
@@ -54,7 +54,14 @@ def test_a_success_ends_the_row_of_a_segment(schedule: Schedule) -> None:
         schedule.failed(segment, 1, REFUSED, NOW)
     schedule.succeeded(ONE)
     assert schedule.failed(ONE, 1, REFUSED, NOW) == 30.0
-    assert schedule.failed(TWO, 2, REFUSED, NOW) == 60.0
+    assert schedule.failed(TWO, 2, REFUSED, NOW + 31.0) == 60.0
+
+
+def test_writes_of_one_segment_at_a_time_are_refused_once(schedule: Schedule) -> None:
+    """Four at a time must not make the first wait one of minutes."""
+    waits = [schedule.failed(ONE, attempt, REFUSED, NOW + attempt) for attempt in range(4)]
+    assert waits == [30.0] * 4
+    assert schedule.failed(ONE, 5, REFUSED, NOW + 40.0) == 60.0
 
 
 def test_what_concerns_everything_closes_the_gate(schedule: Schedule, pacing: Pacing) -> None:
@@ -65,6 +72,21 @@ def test_what_concerns_everything_closes_the_gate(schedule: Schedule, pacing: Pa
     assert pacing.open_at == NOW + 30.0
     assert schedule.failed(TWO, 2, LOCKED_OUT, NOW + 31.0) == 60.0
     assert pacing.open_at == NOW + 91.0
+
+
+def test_a_missing_environment_is_asked_for_once(pacing: Pacing) -> None:
+    """The first of several batches that find it gone says so; a lost permission is no reason."""
+    asked: list[bool] = []
+    backoff = Backoff(30.0, 3600.0, 1.0)
+    schedule = Schedule(
+        backoff, backoff, pacing, random.Random(1), on_missing=lambda: asked.append(True)
+    )
+    gone = Retry(RetryReason.NOT_FOUND, "gone", scope=Scope.EVERYTHING, patience=Patience.OPERATOR)
+    schedule.failed(ONE, 1, LOCKED_OUT, NOW)
+    assert asked == []
+    schedule.failed(ONE, 2, gone, NOW + 31.0)
+    schedule.failed(TWO, 1, gone, NOW + 31.1)
+    assert asked == [True]
 
 
 def test_any_success_shows_that_not_everything_is_locked(schedule: Schedule) -> None:

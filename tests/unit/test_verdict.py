@@ -54,6 +54,7 @@ def test_the_outcomes_of_reasons_are_these() -> None:
             "membership_not_boolean",
             "bad_context_kind",
             "bad_identifier",
+            "context_kind_conflict",
         },
     }
 

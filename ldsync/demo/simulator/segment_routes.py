@@ -97,7 +97,9 @@ def deleted(_: World, call: Call) -> tuple[Write, ...]:
 
 
 def patched(world: World, call: Call) -> tuple[Write, ...]:
-    """What a patch would write; instructions that are invalid write nothing."""
+    """What a patch would write; nothing, if it is a dry run or its instructions are invalid."""
+    if call.query.get("dryRun") == "true":
+        return ()
     key = call.params["segmentKey"]
     document = call.document()
     instructions = document.get("instructions") if isinstance(document, dict) else None

@@ -52,7 +52,7 @@ def _reason(condition: Condition, value: object) -> str:
         return f"{found}missing or null"
     wanted = _wanted(condition.operator)
     mismatch = "" if wanted in {"", _kind(value)} else f", which is not {wanted}"
-    return f"{found}{_shown(value)}{mismatch}"
+    return f"{found}{shown(value)}{mismatch}"
 
 
 def _wanted(operator: Operator) -> str:
@@ -72,8 +72,8 @@ def _kind(value: object) -> str:
     return "text" if isinstance(value, str) else "structure"
 
 
-def _shown(value: object) -> str:
-    """Return a value as it stands in the event; of objects and lists only that they are."""
+def shown(value: object) -> str:
+    """Return a value as it stands in the event, not too long; of structure only what it is."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

@@ -5,11 +5,14 @@ all or nothing, no key in two instructions.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from ldsync.launchdarkly.reply import MAX_BODY, Reply
-from ldsync.sync.change import IN, Segment, includes
+from ldsync.launchdarkly.request import SEGMENT_ROUTE, SEMANTIC_PATCH, Request
+from ldsync.launchdarkly.writers.sides import CONTROL_KEY, ByKind, Change, ExitAction, sides
+from ldsync.sync.change import Segment
 
 #: Target operations in one request, all instructions together.
 MAX_OPERATIONS: Final = 1_500
@@ -17,43 +20,90 @@ MAX_OPERATIONS: Final = 1_500
 # Context keys that every JSON encoder writes as they are.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:@-]+")
 
-Change = tuple[str, str]
-"""Member and stamp."""
 
+def patch_requests(
+    project_key: str,
+    environment_key: str,
+    segment: Segment,
+    changes: Sequence[Change],
+    exit_action: ExitAction = ExitAction.REMOVE,
+) -> tuple[Request, ...]:
+    """Return the requests that these changes take, in the order in which they must succeed.
 
-def patch_body(environment_key: str, segment: Segment, changes: Sequence[Change]) -> dict[str, Any]:
-    """A semantic patch of these changes. No key is in two instructions.
+    No key is in two instructions of one request, and each request has as many target operations as
+    there are changes.
 
     Args:
-        environment_key: In the path, too, but documented as required here.
+        project_key: Key of the project.
+        environment_key: Key of the environment in it.
         segment: Its audience is named in the comment, which the audit log shows.
-        changes: Member and stamp; each member once.
+        changes: Member and stamp; at least one and at most `MAX_OPERATIONS`, each member once.
+        exit_action: What leaving means.
     """
-    joins: dict[str, list[str]] = {}
-    leaves: dict[str, list[str]] = {}
-    for member, stamp in changes:
-        kind, _, key = member.partition("/")
-        by_kind = joins if stamp[-1] == IN else leaves  # `includes` in line: runs for every change
-        if kind in by_kind:
-            by_kind[kind].append(key)
-        else:
-            by_kind[kind] = [key]
-    instructions = [
-        {"kind": instruction, "contextKind": kind, "values": keys}
-        # Leavers first: they make room for those who join.
-        for instruction, side in (("removeIncludedTargets", leaves), ("addIncludedTargets", joins))
-        for kind, keys in side.items()
-    ]
+    joins, leaves = sides(changes)
     added = sum(map(len, joins.values()))
-    return {
+    left = len(changes) - added
+    comment = f"ldsync: audience {segment.audience_id}, {added} added, "
+    if exit_action is ExitAction.REMOVE:
+        # Leavers first: they make room for those who join.
+        parts = [
+            (
+                f"{comment}{left} removed",
+                [("removeIncludedTargets", leaves), ("addIncludedTargets", joins)],
+            )
+        ]
+    else:
+        parts = [
+            (
+                f"{comment}{left} excluded (1 of 2: out of the other list)",
+                [("removeIncludedTargets", leaves), ("removeExcludedTargets", joins)],
+            ),
+            (
+                f"{comment}{left} excluded (2 of 2)",
+                [("addExcludedTargets", leaves), ("addIncludedTargets", joins)],
+            ),
+        ]
+    names = {
+        "projectKey": project_key,
         "environmentKey": environment_key,
-        "comment": f"ldsync: audience {segment.audience_id}, {added} added, "
-        f"{len(changes) - added} removed",
-        "instructions": instructions,
+        "segmentKey": segment.key,
+    }
+    return tuple(
+        Request("PATCH", SEGMENT_ROUTE, names, _body(environment_key, *part), SEMANTIC_PATCH)
+        for part in parts
+    )
+
+
+def _body(
+    environment_key: str, comment: str, instructions: Sequence[tuple[str, ByKind]]
+) -> dict[str, Any]:
+    """One instruction per direction and context kind."""
+    return {
+        "environmentKey": environment_key,  # in the path, too, but documented as required here
+        "comment": comment,
+        "instructions": [
+            {"kind": instruction, "contextKind": kind, "values": keys}
+            for instruction, side in instructions
+            for kind, keys in side.items()
+        ],
     }
 
 
-def doubt(reply: Reply, group: Sequence[Change]) -> str:
+def control_patch(refused: Request) -> Request:
+    """Return a patch of the sort of one that was refused, for a context that nobody has.
+
+    LaunchDarkly checks it and changes nothing (`dryRun`). If it is accepted, what was refused are
+    the members; if it is refused as well, it is the patch.
+    """
+    body = dict(refused.body or {})
+    body["comment"] = "ldsync: control, changes nothing"
+    body["instructions"] = [
+        {**body["instructions"][0], "contextKind": "user", "values": [CONTROL_KEY]}
+    ]
+    return replace(refused, route=f"{refused.route}?dryRun=true", body=body)
+
+
+def doubt(reply: Reply, request: Request) -> str:
     """What is wrong with a reply that says a patch was applied; empty if nothing is.
 
     The API ignores fields it does not know and still reports success, and what lies in between may
@@ -64,9 +114,14 @@ def doubt(reply: Reply, group: Sequence[Change]) -> str:
         return ""
     if b'"version":' not in reply.raw:
         return "it does not show the segment"
-    for member, stamp in group:
-        key = member.partition("/")[2]
-        if includes(stamp) and _PLAIN.fullmatch(key):
-            shown = f'"{key}"'.encode() in reply.raw
-            return "" if shown else "the segment it shows lacks a member that was added"
-    return ""
+    added = next(_added(request), None)
+    if added is None or f'"{added}"'.encode() in reply.raw:
+        return ""
+    return "the segment it shows lacks a member that was added"
+
+
+def _added(request: Request) -> Iterator[str]:
+    """Yield the keys that a patch adds to a list, as far as they look the same in any JSON."""
+    for instruction in (request.body or {})["instructions"]:
+        if instruction["kind"].startswith("add"):
+            yield from filter(_PLAIN.fullmatch, instruction["values"])

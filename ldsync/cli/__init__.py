@@ -6,27 +6,16 @@ demo, nor the health check, which starts every few seconds, for anything.
 """
 
 from collections.abc import Coroutine
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from ldsync import __version__
-
-if TYPE_CHECKING:
-    from ldsync.config import ConfigError
-
-EX_UNAVAILABLE = 69
-"""Something that is needed does not answer (`EX_UNAVAILABLE` of sysexits.h)."""
-EX_CONFIG = 78
-"""The configuration cannot be used (`EX_CONFIG` of sysexits.h)."""
+from ldsync.cli.common import EX_CONFIG, EX_UNAVAILABLE, ConfigFile, refuse
+from ldsync.cli.events import check_events, explain
 
 SIMULATOR_TOKEN = "api-demo-token"  # noqa: S105 - it opens nothing but the simulator
 """What the simulator accepts as a token unless told otherwise."""
-
-ADVICE = """\
-Nothing was started. Correct what is named above and try again: config.example.toml explains every
-key, and `ldsync config` checks and shows the configuration without starting anything."""
 
 app = typer.Typer(
     name="ldsync",
@@ -36,15 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="TOML file with the configuration, else the one that LDSYNC_CONFIG names. "
-        "LDSYNC_<SECTION>__<KEY> in the environment wins over it.",
-    ),
-]
+app.command()(explain)
+app.command("check-events")(check_events)
 
 
 def main() -> None:
@@ -85,7 +67,7 @@ def run(config: ConfigFile = None) -> None:
     try:
         settings = load(config)
     except ConfigError as error:
-        _refuse(error)
+        refuse(error)
 
     from ldsync.app import run as run_app
 
@@ -101,8 +83,31 @@ def show_config(config: ConfigFile = None) -> None:
     try:
         loaded = load_with_sources(config)
     except ConfigError as error:
-        _refuse(error)
+        refuse(error)
     typer.echo(render(loaded), nl=False)
+
+
+@app.command()
+def check(
+    *,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """See whether Kafka and LaunchDarkly are ready for `ldsync run`; nothing is changed."""
+    from ldsync.checks.report import check as run_checks
+    from ldsync.checks.report import refused
+    from ldsync.config import ConfigError, load
+
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        if not as_json:
+            refuse(error)
+        typer.echo(refused(error).as_json())
+        raise typer.Exit(EX_CONFIG) from None
+    report = run_checks(settings)
+    typer.echo(report.as_json() if as_json else report.as_text())
+    raise typer.Exit(0 if report.passed else 1)
 
 
 @app.command()
@@ -203,8 +208,3 @@ def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
             await task
 
     asyncio.run(supervise())
-
-
-def _refuse(error: "ConfigError") -> NoReturn:
-    typer.echo(f"ldsync: {error.listing()}\n{ADVICE}", err=True)
-    raise typer.Exit(EX_CONFIG)

@@ -1,0 +1,65 @@
+"""Refused changes by the ten thousands, on a real Apache Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from ldsync.launchdarkly.outcome import Rejected
+from ldsync.sync.change import Segment
+from tests.support.real_kafka import RealKafka
+from tests.support.worker_rig import Rig, events_of, people, rigged
+
+pytestmark = pytest.mark.broker
+
+COUNT = 50_000
+
+
+class Refusing:
+    """A LaunchDarkly that refuses every member but those of one segment, without being asked twice.
+
+    (The simulator would have to be asked more than a hundred thousand times.)
+    """
+
+    async def write(self, segment: Segment, changes: dict[str, str]) -> Rejected:
+        """For the worker."""
+        refused = {} if segment.key == "good" else dict.fromkeys(changes, "not this one")
+        return Rejected("bad_request", refused)
+
+
+@pytest.fixture
+async def rig(real_kafka: RealKafka) -> AsyncIterator[Rig]:
+    """A topic of three partitions."""
+    async with rigged(real_kafka, partitions=3) as rig:
+        yield rig
+
+
+async def test_50000_refused_changes_are_read_again_in_few_scans(rig: Rig) -> None:
+    """Every one of them is kept byte for byte; memory is bounded meanwhile; all is committed."""
+    values: dict[str, bytes] = {}
+    for partition, first in ((0, 0), (1, 20_000), (2, 40_000)):
+        for start in range(first, min(first + 20_000, COUNT), 2000):
+            users = people(2000, first=start)
+            events = [rig.event(user, audience="bad") for user in users]
+            others = [rig.event(user, audience="good") for user in users]
+            values |= {f"user/{user}": event for user, event in zip(users, events, strict=True)}
+            mixed = [event for pair in zip(events, others, strict=True) for event in pair]
+            await rig.write(*mixed, partition=partition)
+    with capture_logs() as logs:
+        hand = rig.work(writer=Refusing(), dead_letters={"timeout_seconds": 20.0})
+        await asyncio.gather(
+            *[rig.until_committed(rig.ends[number], number, limit=90.0) for number in range(3)]
+        )
+    assert hand.outcomes == {"delivered": COUNT, "rejected": COUNT}
+    kept = {
+        dict(each.headers)["ldsync-member"].decode(): each.value for each in await rig.letters()
+    }
+    assert kept == values
+    lines = events_of(logs, "dead_letters.reread")
+    assert sum(line["changes"] for line in lines) == COUNT
+    assert sum(line["missing"] for line in lines) == 0
+    assert len(lines) <= 12
+    # No range was read over and over: what is scanned is of the order of what was consumed.
+    assert sum(line["records"] for line in lines) <= 3 * 2 * COUNT
+    print([(line["changes"], line["records"], line["seconds"]) for line in lines])
