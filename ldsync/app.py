@@ -37,6 +37,7 @@ from ldsync.telemetry.http import AdminError, AdminServer
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
+from ldsync.watchdog import Watchdog
 from ldsync.worker import Parts, Worker
 from ldsync.writers import limits_of, writer_of
 
@@ -52,6 +53,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _OPERATOR_FIRST_SECONDS: Final = 30.0
 _OPERATOR_LONGEST_SECONDS: Final = 3600.0
 _OPERATOR_FLOOR: Final = 0.5
+_ENDING_SECONDS: Final = 15.0
 _YOUNG_OBJECTS: Final = 50_000
 
 # Of <malloc.h>. 32 MiB is the most that it takes as the second on 64-bit machines.
@@ -77,7 +79,7 @@ async def _serve(settings: Settings) -> int:
     log.info("ldsync.starting", version=ldsync.__version__)
     try:
         async with _App(settings) as app:
-            await app.worker.run()
+            await app.work()
     except AdminError as error:
         log.error("admin.unavailable", detail=str(error))  # noqa: TRY400 - no fault of the program
         return MISCONFIGURED
@@ -160,6 +162,7 @@ class _App:
         )
         self._report = Report(self.worker, parts, self._launchdarkly.environment)
         self._report.bind(metrics)
+        self._watchdog = Watchdog(self.worker, journal, settings.kafka.stall_timeout_seconds)
         self._admin = AdminServer(
             settings.admin.host,
             settings.admin.port,
@@ -183,6 +186,24 @@ class _App:
         gc.set_threshold(_YOUNG_OBJECTS)
         _keep_freed_memory()
         return self
+
+    async def work(self) -> None:
+        """Run the worker under its watchdog, which ends it when it is stuck.
+
+        Raises what the worker raises, or Stalled.
+        """
+        working = asyncio.create_task(self.worker.run())
+        watching = asyncio.create_task(self._watchdog.run())
+        try:
+            await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                await watching
+        finally:
+            watching.cancel()
+            working.cancel()
+            # What is stuck may not end: the process does.
+            await asyncio.wait({working, watching}, timeout=_ENDING_SECONDS)
+        await working
 
     async def __aexit__(self, *_exception: object) -> None:
         """Close what was opened, whatever happened."""

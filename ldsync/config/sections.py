@@ -96,6 +96,10 @@ class KafkaSettings(Section):
     commit_interval_seconds: Seconds = Field(
         default=5.0, description="How often the offsets of settled records are committed."
     )
+    stall_timeout_seconds: Seconds = Field(
+        default=300.0,
+        description="Exit with 1 if nothing is consumed for so long though there is lag.",
+    )
     start_timeout_seconds: Seconds = Field(
         default=60.0,
         description="Exit with 69 if brokers and topics are not reached within this time.",
