@@ -128,7 +128,7 @@ class _App:
             dead_letters=DeadLetters(
                 _dead_letters(settings),
                 settings.kafka,
-                decoder_of(settings),
+                lambda: decoder_of(settings),
                 metrics,
                 structlog.get_logger(),
             ),

@@ -222,7 +222,7 @@ class _Alone:
         yield steps.audience_step(mapping, reader, document, audience)
         if not isinstance(audience, Verdict):
             yield steps.kind_step(mapping, reader, document, value)
-            yield steps.membership_step(mapping, reader, document, audience)
+            yield steps.membership_step(mapping, reader, document, audience, self._mode)
             yield steps.key_step(mapping, reader, document, value, self._mode)
 
 

@@ -106,7 +106,7 @@ def kind_step(mapping: Mapping, reader: Reader, document: Document, value: bytes
 
 
 def membership_step(
-    mapping: Mapping, reader: Reader, document: Document, audience: Audience
+    mapping: Mapping, reader: Reader, document: Document, audience: Audience, mode: MembershipMode
 ) -> Step:
     """Say whether the member is in or out, and where that is said."""
     found = []
@@ -117,6 +117,8 @@ def membership_step(
                 break
         else:
             found.append(f"{place} is {_found(flags)}")
+    if mode is MembershipMode.SEGMENT:
+        found.append('read as JavaScript does (membership_mode = "segment")')
     entered = reader.membership(document, audience)
     if entered is verdict.MEMBERSHIP_MISSING and audience.computation_class == JOURNEY_STEP:
         setting = mapping.journey_step_without_flag

@@ -124,7 +124,7 @@ class Hand:
             dead_letters=DeadLetters(
                 dead_letters_settings(**options.dead_letters),
                 settings,
-                Decoder(EventMapping()),
+                lambda: Decoder(EventMapping()),
                 self.metrics,
                 structlog.get_logger(),
             ),
