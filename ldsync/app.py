@@ -24,6 +24,7 @@ from ldsync.launchdarkly.connection import Connection
 from ldsync.launchdarkly.outcome import REJECTIONS, RetryReason
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.mappings import decoder_of
+from ldsync.parts import Parts
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
@@ -38,7 +39,7 @@ from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
 from ldsync.watchdog import Watchdog
-from ldsync.worker import Parts, Worker
+from ldsync.worker import Worker
 from ldsync.writers import limits_of, writer_of
 
 if TYPE_CHECKING:

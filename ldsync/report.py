@@ -13,8 +13,9 @@ from ldsync.telemetry.health import Check, Health
 
 if TYPE_CHECKING:
     from ldsync.launchdarkly.environment import Environment
+    from ldsync.parts import Parts
     from ldsync.telemetry.metrics import Metrics
-    from ldsync.worker import Parts, Worker
+    from ldsync.worker import Worker
 
 _STALLED_SECONDS: Final = {"ingest": 60.0, "flush": 30.0, "commit": 120.0}
 """How long each loop may take to go round before the process counts as stuck.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -27,46 +26,18 @@ if TYPE_CHECKING:
 
     from aiokafka import ConsumerRecord
 
-    from ldsync.engage.decoder import Decoder
-    from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
-    from ldsync.launchdarkly.environment import Environment
-    from ldsync.launchdarkly.pacing import Pacing
-    from ldsync.launchdarkly.schedule import Schedule
-    from ldsync.launchdarkly.writers.writer import Writer
+    from ldsync.parts import Parts
     from ldsync.sync.batch import Batch
-    from ldsync.sync.buffer import Buffer
-    from ldsync.sync.lease import Lease
-    from ldsync.sync.ledger import Account, Ledger, Partition
+    from ldsync.sync.ledger import Account, Partition
     from ldsync.sync.policy import Policy
-    from ldsync.telemetry.journal import Journal
-    from ldsync.telemetry.metrics import Metrics
-    from ldsync.versions.memory import MemoryVersions
 
 CHUNK_RECORDS: Final = 1000
 """Records taken in before the loop gets a turn: about 5 ms of work."""
 
 _POLL_SECONDS: Final = 0.2
 _LONGEST_SLEEP: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the worker works with."""
-
-    decoder: Decoder
-    buffer: Buffer
-    ledger: Ledger
-    dead_letters: DeadLetters
-    lease: Lease
-    versions: MemoryVersions
-    writer: Writer
-    environment: Environment
-    pacing: Pacing
-    schedule: Schedule
-    journal: Journal
-    metrics: Metrics
 
 
 class Worker:

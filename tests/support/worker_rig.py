@@ -41,6 +41,7 @@ from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.segments import Terms
 from ldsync.launchdarkly.writers.standard import StandardWriter
+from ldsync.parts import Parts
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
@@ -51,7 +52,7 @@ from ldsync.sync.policy import Policy
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
-from ldsync.worker import Parts, Worker
+from ldsync.worker import Worker
 from tests.support.eventually import eventually
 from tests.support.kafka_source import dead_letters_settings, kafka_settings
 from tests.support.real_kafka import RealKafka
