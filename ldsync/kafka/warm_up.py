@@ -41,6 +41,8 @@ CHUNK_RECORDS: Final = 1000
 """Records handed over before the loop gets a turn: a few milliseconds of work."""
 
 _LOOK_SECONDS: Final = 10.0
+"""For the first attempt to find out what to read; many partitions on slow brokers get longer."""
+
 _PAUSE_SECONDS: Final = 0.5
 _PROGRESS_SECONDS: Final = 10.0
 _ATTEMPTS_WITH_OTHERS: Final = 3
@@ -133,7 +135,7 @@ class WarmUp:
             others = self._consumer.topic_partitions()
         horizon = self._ordering.horizon_seconds
         try:
-            async with asyncio.timeout(_LOOK_SECONDS):
+            async with asyncio.timeout(_LOOK_SECONDS * (1 + attempts)):
                 outlook = await look(self._consumer, beside, horizon, partitions, others)
             spans = self._cut(self._unread(outlook))
             if spans:
@@ -148,8 +150,9 @@ class WarmUp:
     def _unread(self, outlook: Outlook) -> dict[Partition, _Span]:
         """Leave out what is known already."""
         spans = {}
-        for partition, beginning in outlook.beginnings.items():
-            self.coverage.note(partition, beginning, beginning)
+        if self._kafka.first_start == "earliest":  # else it may begin at its end (`starts`)
+            for partition, beginning in outlook.beginnings.items():
+                self.coverage.note(partition, beginning, beginning)
         for partition, history in outlook.histories.items():
             start = self.coverage.unknown_from(partition, history.start, history.end)
             if start == history.start:

@@ -47,6 +47,7 @@ async def test_a_revocation_writes_and_commits_what_is_there(rig: Rig) -> None:
     await hand.until(lambda: _rebalances(hand) == 2, "partitions are assigned again")
     assert rig.sim.included("vip") == set(people(40))
     await rig.until_settled()
+    await hand.until(lambda: hand.states[-1] == "running", "it works again")
     assert hand.outcomes == {"delivered": 40}
     assert [each for each in hand.states if each != "starting"] == [
         *("joining", "warming", "running"),

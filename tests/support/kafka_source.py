@@ -81,6 +81,7 @@ class Diary:
         past: The records of history, in order of arrival.
         on_revoked: Awaited inside `revoked`.
         on_assigned: Called inside `assigned`.
+        on_ready: Called inside `ready`.
     """
 
     def __init__(self) -> None:
@@ -90,6 +91,7 @@ class Diary:
         self.past: list[ConsumerRecord] = []
         self.on_revoked: Callable[[frozenset[Partition]], Awaitable[object]] | None = None
         self.on_assigned: Callable[[frozenset[Partition]], None] | None = None
+        self.on_ready: Callable[[Mapping[Partition, int]], None] | None = None
 
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """For the source."""
@@ -107,6 +109,8 @@ class Diary:
     ) -> None:
         """For the source."""
         self.known_since.append(known_since)
+        if self.on_ready is not None:
+            self.on_ready(committed)
         assert committed.keys() <= self.entries[-1][1]
         self.clean.append(clean)
 
