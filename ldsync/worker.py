@@ -169,10 +169,14 @@ class Worker:
 
     async def history(self, partition: Partition, records: Sequence[ConsumerRecord]) -> None:
         """Note what records say that were consumed before, and nothing else (R5; Listener)."""
-        came = time.monotonic() - max(0.0, time.time() - records[-1].timestamp / 1000)
+        came = time.monotonic() - _age(records[-1].timestamp)
         for segment, changes in newest(self._decoder, records).items():
             await self._versions.note(segment, changes, came)
         self._journal.history(partition.topic, len(records), self._decoder.fallbacks)
+
+    async def warmed(self, since: int) -> None:
+        """Say how far back what is known reaches (R5; Listener)."""
+        await self._versions.mark_warm(_age(since), time.monotonic())
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -309,15 +313,10 @@ class Worker:
         if self.state is State.JOINING:
             self._enter(State.WARMING)
 
-    def ready(
-        self, committed: Mapping[Partition, int], *, clean: bool, known_since: int | None
-    ) -> None:
-        """Begin to work: records come; writes may have to wait still (R2, R5; Listener)."""
-        now = time.monotonic()
+    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
+        """Begin to work: records come; writes may have to wait still (R2; Listener)."""
         self.offsets.begin(committed)
-        self.gate.open(now, clean=clean)
-        if known_since is not None:
-            self._versions.known_since(now - max(0.0, time.time() - known_since / 1000))
+        self.gate.open(time.monotonic(), clean=clean)
         self._wake.set()
         if self.state is State.WARMING:
             self._enter(State.RUNNING)
@@ -401,3 +400,8 @@ class Worker:
         self.state = move(self.state, state)
         self._metrics.set_state(state)
         self._metrics.paused.set(state is State.PAUSED)
+
+
+def _age(epoch_ms: int) -> float:
+    """How many seconds ago that was."""
+    return max(0.0, time.time() - epoch_ms / 1000)

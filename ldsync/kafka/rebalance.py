@@ -38,15 +38,18 @@ class Listener(Protocol):
         assignment ends.
         """
 
-    def ready(
-        self, committed: Mapping[Partition, int], *, clean: bool, known_since: int | None
-    ) -> None:
+    async def warmed(self, since: int) -> None:
+        """All history was told: nothing is missing since then (epoch milliseconds).
+
+        Comes before `ready`, if the partitions have any history. Cancelled if the assignment ends.
+        """
+
+    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
         """Records of the assigned partitions come from now on.
 
         `committed` are the offsets that the group has committed of them; `clean` says that whoever
-        owned them before has nothing on its way to LaunchDarkly any more (R2); `known_since` is how
-        far back the history reaches without a gap (epoch milliseconds), None if there is none. Must
-        not wait. Not called if the assignment ends before.
+        owned them before has nothing on its way to LaunchDarkly any more (R2). Must not wait. Not
+        called if the assignment ends before.
         """
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:

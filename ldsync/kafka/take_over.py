@@ -122,15 +122,15 @@ class TakeOver:
             committed = await self._ask(partitions)
             if self._warm_up is not None and partitions:
                 await self._warm_up.run(partitions)
+                since = self._warm_up.known_since(partitions)
+                if since is not None:
+                    await self._listener.warmed(since)
             clean = await self._claim(partitions, committed)
             self.done = True
             self._reconcile()
             self._log.info("partitions.taken_over", partitions=len(partitions), clean=clean)
-            self._listener.ready(
-                {partition: found.offset for partition, found in committed.items()},
-                clean=clean,
-                known_since=self._warm_up.known_since(partitions) if self._warm_up else None,
-            )
+            offsets = {partition: found.offset for partition, found in committed.items()}
+            self._listener.ready(offsets, clean=clean)
         except Exception as error:  # noqa: BLE001 - the next poll raises it
             self.failure = error
 

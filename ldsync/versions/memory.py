@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from ldsync.sync.change import supersedes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ldsync.sync.change import Segment
 
 
@@ -37,17 +39,17 @@ class MemoryVersions:
         """Return how far back, in seconds, all that happened is still remembered."""
         return now - max(self._known_since, self._old_since)
 
-    def known_since(self, moment: float) -> None:
-        """All that happened since then was noted, from history too (R5; monotonic seconds)."""
-        self._known_since = moment
+    async def note(self, segment: Segment, changes: Mapping[str, str], now: float) -> None:
+        """Note changes that are not to be written, unless something newer is known.
 
-    async def note(self, segment: Segment, changes: dict[str, str], now: float) -> None:
-        """Remember the newest of these changes and of what is known; `changes` is left to us.
-
-        `now` is when the last of them came (monotonic seconds; of history, long ago). A coroutine,
-        because a shared store writes.
+        Such as history (R5). `now` is when the last of them came, in monotonic seconds; of history
+        that was long ago. A coroutine, because a shared store writes.
         """
-        await self.merge(segment, changes, now)
+        await self.merge(segment, dict(changes), now)
+
+    async def mark_warm(self, reach: float, now: float) -> None:
+        """Take note that history was noted from `reach` seconds ago on, without a gap."""
+        self._known_since = now - reach
 
     async def merge(self, segment: Segment, changes: dict[str, str], now: float) -> set[str]:
         """Replace each change by the newest known of its member, in place, and note them all (R6).

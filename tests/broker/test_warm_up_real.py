@@ -80,7 +80,6 @@ async def test_history_begins_a_horizon_before_what_is_still_to_be_consumed(
         await reader.read(len(live))
         assert [float(each.value) for each in reader.records] == list(live)
         (since,) = reader.diary.known_since
-        assert since is not None
         edge = max(live, default=0.0) + 4
         assert abs(since - (NOW_MS - edge * HOUR_MS)) < 120_000
 

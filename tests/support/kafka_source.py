@@ -77,7 +77,7 @@ class Diary:
     Attributes:
         entries: `("assigned" or "revoked", partitions)` in order.
         clean: Whether each assignment was left clean, in order.
-        known_since: How far back the history of each assignment reaches, in order.
+        known_since: How far back history reaches, of each assignment that has any, in order.
         past: The records of history, in order of arrival.
         on_revoked: Awaited inside `revoked`.
         on_assigned: Called inside `assigned`.
@@ -87,7 +87,7 @@ class Diary:
     def __init__(self) -> None:
         self.entries: list[tuple[str, frozenset[Partition]]] = []
         self.clean: list[bool] = []
-        self.known_since: list[int | None] = []
+        self.known_since: list[int] = []
         self.past: list[ConsumerRecord] = []
         self.on_revoked: Callable[[frozenset[Partition]], Awaitable[object]] | None = None
         self.on_assigned: Callable[[frozenset[Partition]], None] | None = None
@@ -104,15 +104,16 @@ class Diary:
         assert {(record.topic, record.partition) for record in records} == {tuple(partition)}
         self.past += records
 
-    def ready(
-        self, committed: Mapping[Partition, int], *, clean: bool, known_since: int | None
-    ) -> None:
+    async def warmed(self, since: int) -> None:
         """For the source."""
-        self.known_since.append(known_since)
-        if self.on_ready is not None:
-            self.on_ready(committed)
+        self.known_since.append(since)
+
+    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
+        """For the source."""
         assert committed.keys() <= self.entries[-1][1]
         self.clean.append(clean)
+        if self.on_ready is not None:
+            self.on_ready(committed)
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
         """For the source."""

@@ -151,7 +151,7 @@ def test_history_lets_the_horizon_reach_back_before_the_start(vip: Segment) -> N
     versions = MemoryVersions(100, 1_000.0)
     assert versions.horizon(1_010.0) == 10.0
     finished(versions.note(vip, {"a": "1+"}, -500.0))
-    versions.known_since(-600.0)
+    finished(versions.mark_warm(1_610.0, 1_010.0))
     assert versions.horizon(1_010.0) == 1_610.0
 
 
@@ -160,6 +160,6 @@ def test_history_that_does_not_fit_shortens_it(vip: Segment) -> None:
     versions = MemoryVersions(4, 1_000.0)
     for at in range(8):
         finished(versions.note(vip, {f"m{at}": "1+"}, 100.0 + at))
-    versions.known_since(50.0)
+    finished(versions.mark_warm(960.0, 1_010.0))
     assert len(versions) == 2  # m6 and m7
     assert versions.horizon(1_010.0) == 1_010.0 - 105.0
