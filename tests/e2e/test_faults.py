@@ -34,6 +34,7 @@ SETTINGS = {
     "batch": {"max_age_seconds": 0.3},
     "kafka": {"commit_interval_seconds": 0.3},
 }
+PROMPTLY = 10.0  # seconds; whatever waits for a person waits longer, 15 at the least
 PATIENCE = 120.0  # seconds; what a person has to end is looked at again after 15 to 30
 
 
@@ -152,7 +153,7 @@ async def _late(deployment: Deployment) -> list[Difference]:
         ]
 
     try:
-        await eventually(lambda: not lacking(), "the others are delivered", 30)
+        await eventually(lambda: not lacking(), "the others are delivered", PROMPTLY)
     except AssertionError:
         return lacking()
     return []
