@@ -3,11 +3,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from rich.console import Console
 from rich.table import Table
 
 GOAL = 2.0  # times the undisturbed 99th percentile
+
+
+class Reach(StrEnum):
+    """What a fault concerns, as the title of a table."""
+
+    ONE = "Faults of one segment"
+    MANY = "Faults of many segments at a time"
+    ALL = "Faults that concern everything, and for which there is no goal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +28,14 @@ class Row:
         befallen: Requests it befell; 0 if it is the segment that is not as it should be.
         undisturbed: Delays of the other segments' changes before it, in seconds, sorted.
         during: The same, while it was in force.
-        shared: Whether it concerns everything, so that no goal applies.
+        reach: What it concerns.
     """
 
     fault: str
     befallen: int
     undisturbed: Sequence[float]
     during: Sequence[float]
-    shared: bool
+    reach: Reach
 
     def ratio(self, share: float) -> float:
         """How many times longer a percentile of the delay is during the fault."""
@@ -35,7 +44,7 @@ class Row:
     @property
     def misses(self) -> bool:
         """Whether it does more to the others than it should."""
-        return not self.shared and not self.ratio(0.99) <= GOAL
+        return self.reach is not Reach.ALL and not self.ratio(0.99) <= GOAL
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -46,14 +55,11 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
-    """Print both tables and what misses the goal."""
-    for shared, title in (
-        (False, "Faults of one segment: delay of the other segments' changes"),
-        (True, "Faults that concern everything: no goal, everything waits"),
-    ):
-        chosen = [row for row in rows if row.shared is shared]
+    """Print a table for each reach, and what misses the goal."""
+    for reach in Reach:
+        chosen = [row for row in rows if row.reach is reach]
         if chosen:
-            console.print(_table(chosen, title))
+            console.print(_table(chosen, f"{reach}: delay of the other segments' changes"))
     missing = [row.fault for row in rows if row.misses]
     console.print(
         f"goal: p99 within {GOAL:g} times the undisturbed one; "

@@ -25,21 +25,23 @@ from rich.console import Console
 
 from ldsync.demo.fold import Fold
 from ldsync.demo.simulator import Fault, Simulator
-from tests.bench.fault_table import Row, show
+from tests.bench.fault_table import Reach, Row, show
 from tests.support.eventually import eventually
-from tests.support.faults import CASES, SHARED, WRITES, Case
+from tests.support.faults import CASES, MANY, SHARED, WRITES, Case
 from tests.support.ldsync_process import TOKEN, LdsyncProcess
 from tests.support.real_kafka import RealKafka
 from tests.support.traffic import Record, engage_event, keyed
 
 PARTITIONS, GROUP = 6, "faults"
 HEALTHY = [f"healthy_{number:02}" for number in range(24)]
-USERS = 80  # of each segment, who change one after the other
+USERS = 40  # of each segment, who change one after the other
 TICK = 0.125  # seconds between two changes of a segment
 ANSWER_SECONDS = 0.05  # that LaunchDarkly takes for a write
 LEFT_OVER = 3.0  # seconds after a fault that count for nothing
 UNDER_WAY = 1.0  # seconds before a fault that count for nothing
 LIMIT = 600.0  # seconds that anything may take in the end
+
+ALL = (*CASES, *MANY, *SHARED)
 
 Made = tuple[str, str, float]
 """Segment and user of a change, and when it was produced (monotonic seconds)."""
@@ -83,7 +85,7 @@ class Course:
         self._stream = stream
         self._cases = [
             case
-            for case in (*CASES, *SHARED)
+            for case in ALL
             if not (case.only_standard and options.path != "standard")
             and (not options.only or case.name in options.only)
         ]
@@ -92,10 +94,10 @@ class Course:
         """Have every fault befall its segment for a while, and then let everything come right."""
         spans = [await self._befall(case) for case in self._cases]
         # Once more everyone, so that a segment that was deleted holds everyone who is in.
-        self._stream.ill = [case.segment for case in self._cases]
+        self._stream.ill = [each for case in self._cases for each in case.segments]
         await asyncio.sleep((USERS + 1) * TICK)
         self._stream.over.set()
-        await eventually(self._all_answered, "the other segments are delivered", LIMIT)
+        await eventually(self._all_answered, "the other segments are delivered", LIMIT, 1.0)
         writes = self._writes()
         return [
             Row(
@@ -103,20 +105,20 @@ class Course:
                 befallen,
                 self._delays(before, writes),
                 self._delays(during, writes),
-                case in SHARED,
+                _reach(case),
             )
             for case, befallen, before, during in spans
         ]
 
     async def _befall(self, case: Case) -> tuple[Case, int, Span, Span]:
         options, stream = self._options, self._stream
-        stream.ill = [] if case.unseen else [case.segment]
+        stream.ill = [] if case.unseen else case.segments
         # What the fault before has left is not the delay without a fault.
         await asyncio.sleep(LEFT_OVER)
         began = time.monotonic()
         await asyncio.sleep(options.pause)
         force = case.put_in_force(self._simulator, options.path)
-        stream.ill = [case.segment]
+        stream.ill = case.segments
         middle = time.monotonic()
         await asyncio.sleep(options.seconds)
         ended, befallen = time.monotonic(), force.befallen
@@ -156,7 +158,7 @@ class Course:
     def _delays(self, span: Span, writes: dict[tuple[str, str], list[Span]]) -> list[float]:
         """Seconds from producing a healthy change to the answer of the first write after it.
 
-        A member's changes are ten seconds apart: a write carries the one, or a newer one that took
+        A member's changes are five seconds apart: a write carries the one, or a newer one that took
         its place.
         """
         delays = []
@@ -251,13 +253,19 @@ async def _judge(
     return wrong
 
 
+def _reach(case: Case) -> Reach:
+    if case in SHARED:
+        return Reach.ALL
+    return Reach.MANY if case in MANY else Reach.ONE
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What can be chosen."""
     group = parser.add_argument_group("faults")
     group.add_argument("--seconds", type=float, default=20.0, metavar="S", help="of each fault: 20")
     group.add_argument("--pause", type=float, default=10.0, metavar="S", help="before each: 10")
     group.add_argument("--path", choices=tuple(WRITES), default="standard", help="the write path")
-    names = [case.name for case in (*CASES, *SHARED)]
+    names = [case.name for case in ALL]
     group.add_argument(
         "--only", action="append", choices=names, metavar="FAULT", help=f"of {', '.join(names)}"
     )

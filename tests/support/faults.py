@@ -1,7 +1,8 @@
 """Everything that can go wrong with one segment, as the suite and the bench bring it about.
 
-Each fault is of one segment: requests that write to it are befallen, or it is itself not as it
-should be. `SHARED` are faults that concern the whole account or token, so that everything waits.
+Each of `CASES` is of one segment: requests that write to it are befallen, or it is itself not as it
+should be. `MANY` are of many segments at the same time. `SHARED` are faults that concern the whole
+account or token, so that everything waits.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class Case:
         begin: What is done to the segment itself at the beginning.
         end: How that is undone.
         unseen: Whether the segment has no events before: ldsync must look it up during the fault.
+        copies: How many segments have it at the same time.
         only_standard: Whether it cannot befall big segments: they have no limit, and the answers
             to their writes no body.
     """
@@ -47,24 +49,33 @@ class Case:
     begin: World = _nothing
     end: World = _nothing
     unseen: bool = False
+    copies: int = 1
     only_standard: bool = False
 
     @property
     def segment(self) -> str:
         """Key of the segment, and of the audience, that it befalls."""
-        return "ill_" + self.name.replace(" ", "_")
+        return self.segments[0]
+
+    @property
+    def segments(self) -> list[str]:
+        """Keys of all of them."""
+        name = "ill_" + self.name.replace(" ", "_")
+        return [name, *(f"{name}_{number}" for number in range(1, self.copies))]
 
     def put_in_force(self, simulator: Simulator, write_path: str = "standard") -> "InForce":
-        """Let it befall its segment until `end` of what is returned is called."""
-        self.begin(simulator, self.segment)
-        route = WRITES[write_path].format(self.segment)
-        numbers = [simulator.faults.add(replace(each, route=route)) for each in self.orders]
+        """Let it befall its segments until `end` of what is returned is called."""
+        numbers = []
+        for segment in self.segments:
+            self.begin(simulator, segment)
+            route = WRITES[write_path].format(segment)
+            numbers += [simulator.faults.add(replace(each, route=route)) for each in self.orders]
         return InForce(self, simulator, numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A fault that befalls its segment."""
+    """A fault that befalls its segments."""
 
     case: Case
     _simulator: Simulator
@@ -79,7 +90,8 @@ class InForce:
         """Take it out of force."""
         for number in self._numbers:
             self._simulator.faults.remove(number)
-        self.case.end(self._simulator, self.case.segment)
+        for segment in self.case.segments:
+            self.case.end(self._simulator, segment)
 
 
 def _delete(simulator: Simulator, segment: str) -> None:
@@ -151,6 +163,12 @@ CASES: Final = (
         unseen=True,
         only_standard=True,
     ),
+)
+
+#: More segments than there may be requests at a time (`launchdarkly.max_in_flight`).
+MANY: Final = (
+    Case("5xx in ten segments", "server_error", (Fault(status=503),), copies=10),
+    Case("hangs in ten segments", "timeout", (Fault(answer=Answer.HANG),), copies=10),
 )
 
 SHARED: Final = (
