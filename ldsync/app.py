@@ -9,7 +9,6 @@ import gc
 import os
 import random
 import signal
-import time
 from typing import TYPE_CHECKING, Final, Self
 
 import structlog
@@ -36,7 +35,9 @@ from ldsync.telemetry import log as logging
 from ldsync.telemetry.http import AdminError, AdminServer
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
-from ldsync.versions.memory import MemoryVersions
+from ldsync.versions.advice import settings_concerns
+from ldsync.versions.base import StoreMisconfigured
+from ldsync.versions.opening import open_versions
 from ldsync.worker import Parts, Worker
 from ldsync.writers import limits_of, writer_of
 
@@ -71,6 +72,7 @@ def run(settings: Settings) -> int:
         settings.launchdarkly.api_token.get_secret_value(),
         settings.kafka.sasl_password.get_secret_value(),
         settings.kafka.ssl_key_password.get_secret_value(),
+        *settings.ordering.redis_secrets(),
     )
     logging.configure(settings.log.level, settings.log.format, [each for each in secrets if each])
     with asyncio.Runner() as runner:
@@ -91,6 +93,9 @@ async def _serve(settings: Settings) -> int:
         return UNAVAILABLE
     except SourceMisconfigured as error:
         log.error("kafka.misconfigured", detail=str(error))  # noqa: TRY400
+        return MISCONFIGURED
+    except StoreMisconfigured as error:
+        log.error("ordering.misconfigured", detail=str(error))  # noqa: TRY400
         return MISCONFIGURED
     except Exception as error:
         log.exception(
@@ -128,7 +133,11 @@ class _App:
         )
         writer = writer_of(settings.launchdarkly, self._client, self._environment, metrics, rng)
         buffer = Buffer(limits_of(settings, writer), _budget(settings))
-        versions = MemoryVersions(settings.ordering.max_entries, time.monotonic())
+        self._versions = open_versions(
+            settings.ordering,
+            f"{settings.launchdarkly.project_key}/{settings.launchdarkly.environment_key}",
+            metrics,
+        )
         ledger = Ledger()
         parts = Parts(
             decoder=decoder_of(settings),
@@ -141,7 +150,7 @@ class _App:
                 metrics,
                 structlog.get_logger(),
             ),
-            versions=versions,
+            versions=self._versions,
             writer=writer,
             pacing=pacing,
             schedule=_schedule(settings, pacing, rng),
@@ -170,6 +179,8 @@ class _App:
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number)
         await self._admin.start()
+        for concern in settings_concerns(self._settings.ordering):
+            structlog.get_logger().warning("ordering.unsafe", detail=concern)
         structlog.get_logger().info("admin.listening", url=self._admin.url)
         self._probing = asyncio.create_task(self._probe())
         # What exists by now stays: the collector need not walk it again, nor run so often.
@@ -187,6 +198,7 @@ class _App:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._probing
         finally:
+            await self._versions.close()
             await self._client.close()
             await self._admin.stop()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import ldsync
 from ldsync.sync.states import State
 from ldsync.telemetry.health import Check, Health
+from ldsync.versions.base import StoreState
 
 if TYPE_CHECKING:
     from ldsync.launchdarkly.environment import Environment
@@ -50,7 +51,9 @@ class Report:
         metrics.batches_in_flight.set_function(lambda: float(buffer.in_flight))
         metrics.segments_waiting.set_function(lambda: float(journal.waiting))
         metrics.oldest_unsent_change_age.set_function(self._oldest_age)
-        metrics.version_store_entries.set_function(lambda: float(len(versions)))
+        metrics.version_store_entries.set_function(lambda: versions.entries)
+        metrics.version_store_up.set_function(lambda: float(versions.state is StoreState.UP))
+        metrics.version_store_cold.set_function(lambda: float(versions.state is StoreState.COLD))
         metrics.ordering_horizon.set_function(lambda: versions.horizon(time.monotonic()))
 
     def _oldest_age(self) -> float:
@@ -108,6 +111,12 @@ class Report:
                 "problem": self.environment_problem,
                 "gate_open_in_seconds": round(gate, 3),
                 "gate_reason": parts.pacing.reason if gate else "",
+            },
+            "ordering": {
+                "store": "redis" if parts.versions.shared else "memory",
+                "state": parts.versions.state.value,
+                "horizon_seconds": round(parts.versions.horizon(now), 3),
+                "problem": parts.versions.problem or worker.ordering_concern,
             },
             "segments": journal.segments(loads),
             "collisions": journal.collisions.rows(),

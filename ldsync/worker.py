@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ldsync.attempt import attempt
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
 from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
+from ldsync.versions.advice import replicas_concern
+from ldsync.versions.base import StoreState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from ldsync.sync.policy import Policy
     from ldsync.telemetry.journal import Journal
     from ldsync.telemetry.metrics import Metrics
-    from ldsync.versions.memory import MemoryVersions
+    from ldsync.versions.base import Versions
 
 CHUNK_RECORDS: Final = 1000
 """Records taken in before the loop gets a turn: about 5 ms of work."""
@@ -54,7 +57,7 @@ class Parts:
     buffer: Buffer
     ledger: Ledger
     dead_letters: DeadLetters
-    versions: MemoryVersions
+    versions: Versions
     writer: Writer
     pacing: Pacing
     schedule: Schedule
@@ -66,7 +69,7 @@ class Worker:
     """Moves membership from Kafka to LaunchDarkly until it is told to stop.
 
     `state` is what it is doing; `turns` says when each of its loops last went round (monotonic
-    seconds), for liveness.
+    seconds), for liveness; `ordering_concern` what is known to keep the newest change from winning.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class Worker:
         self._wakes_at = 0.0
         self.state = State.STARTING
         self.turns: dict[str, float] = {}
+        self.ordering_concern = ""
+        self._unkeyed = False
         self._enter(State.STARTING)
 
     async def run(self) -> None:
@@ -114,6 +119,7 @@ class Worker:
                             self._commit(),
                             self._dead_letters.run(),
                             self._dead_letters.reread(),
+                            self._versions.watch(),
                         )
                     ]
                     await self._stop.wait()
@@ -167,6 +173,7 @@ class Worker:
         """Decode a chunk of records of one partition and buffer what they change."""
         now = time.monotonic()
         first = records[0]
+        self._unkeyed = self._unkeyed or first.key is None
         chunk = account.open_chunk(first.offset, records[-1].offset + 1, first.timestamp)
         changes, refused, several = self._decoder.read_all(records)
         added = 0
@@ -195,7 +202,7 @@ class Worker:
             now = self.turns["flush"] = time.monotonic()
             self._wake.clear()
             wait = _LONGEST_SLEEP
-            while len(self._writes) < self.policy.max_in_flight:
+            while self._may_write():
                 wait = self._pacing.open_at - now
                 batch = self._buffer.take(now) if wait <= 0 else None
                 if batch is None:
@@ -214,12 +221,16 @@ class Worker:
             except TimeoutError:
                 pass
 
+    def _may_write(self) -> bool:
+        """Say whether a slot is free, and what is newest can be known (R7)."""
+        free = len(self._writes) < self.policy.max_in_flight
+        return free and self._versions.state is StoreState.UP
+
     async def _write(self, batch: Batch) -> None:
         """Make one attempt at a batch."""
         started = time.monotonic()
-        stale = await self._versions.merge(batch.segment, batch.changes, started)
-        outcome = await self._writer.write(batch.segment, batch.changes)
-        self._settle(batch, outcome, stale=stale, seconds=time.monotonic() - started)
+        made = await attempt(batch, self._versions, self._writer)
+        self._settle(batch, made.outcome, stale=made.stale, seconds=time.monotonic() - started)
 
     def _land(self, batch: Batch, task: asyncio.Task[None]) -> None:
         """Free the slot of a write; take its batch back if it was cancelled.
@@ -292,6 +303,17 @@ class Worker:
             await asyncio.sleep(self.policy.commit_interval_seconds)
             await self.offsets.commit()
             await self.offsets.measure()
+            self._look_at_order()
+
+    def _look_at_order(self) -> None:
+        """Say once if what this process meets is more than its version store can put in order."""
+        if not self.ordering_concern:
+            self.ordering_concern = replicas_concern(
+                shared_store=self._versions.shared,
+                others=self.source.has_peers,
+                unkeyed=self._unkeyed,
+            )
+            self._journal.unsafe_order(self.ordering_concern)
 
     # --- membership and pressure ----------------------------------------------------------------
 
@@ -341,8 +363,9 @@ class Worker:
         for task in self._writes:
             task.cancel()
         self._landed.set()
-        for segment, changes in forgotten:
-            await self._versions.merge(segment, changes, time.monotonic())
+        # What replicas share need not be told of what is consumed again, nor waited for here.
+        for segment, changes in forgotten if not self._versions.shared else ():
+            await self._versions.note(segment, changes, time.monotonic())
         if self.state in (State.RUNNING, State.PAUSED):
             self._enter(State.JOINING)
 

@@ -18,7 +18,14 @@ SURROUNDINGS = {
     "kafka.security_protocol": '"SASL_SSL"',
     "kafka.sasl_username": '"reader"',
     "kafka.sasl_password": f'"{CANARY}-password"',
+    "ordering.store": '"redis"',
+    "ordering.redis_url": f'"redis://:{CANARY}-password@cache"',
 }
+
+
+def given(key: Key) -> str:
+    """A value for a secret, with the canary in it."""
+    return f"redis://:{CANARY}@cache" if key.name == "redis_url" else CANARY
 
 
 def value_of(settings: Settings, key: Key) -> str:
@@ -40,9 +47,12 @@ def test_the_secrets_are_the_token_and_the_passwords() -> None:
         "kafka.sasl_password",
         "kafka.ssl_key_password",
         "launchdarkly.api_token",
+        "ordering.redis_url",
     ]
     suspicious = [
-        key.path for key in all_keys(Settings) if key.name.endswith(("token", "password"))
+        key.path
+        for key in all_keys(Settings)
+        if key.name.endswith(("token", "password", "redis_url"))
     ]
     assert suspicious == [key.path for key in SECRETS]
 
@@ -54,11 +64,11 @@ def test_a_secret_is_read_from_a_file_without_its_line_break(
 ) -> None:
     """As Docker and Kubernetes mount it, and as an editor leaves it."""
     secret = tmp_path / "secret"
-    secret.write_bytes(CANARY.encode() + ending.encode())
+    secret.write_bytes(given(key).encode() + ending.encode())
 
     loaded = load_with_sources(surroundings(tmp_path, key), {key.file_variable: str(secret)})
 
-    assert value_of(loaded.settings, key) == CANARY
+    assert value_of(loaded.settings, key) == given(key)
     assert loaded.sources[key.path] == f"file {str(secret)!r} named by {key.file_variable}"
 
 
@@ -124,10 +134,10 @@ def test_a_file_of_a_secret_that_cannot_be_read_is_named(
 @pytest.mark.parametrize("key", SECRETS, ids=lambda key: key.path)
 def test_settings_never_show_a_secret(tmp_path: Path, key: Key) -> None:
     """Neither printed, nor dumped, nor as the effective configuration."""
-    loaded = load_with_sources(surroundings(tmp_path, key), {key.variable: CANARY})
+    loaded = load_with_sources(surroundings(tmp_path, key), {key.variable: given(key)})
     settings = loaded.settings
 
-    assert value_of(settings, key) == CANARY
+    assert value_of(settings, key) == given(key)
     shown = [repr(loaded), str(settings), repr(settings), render(loaded)]
     shown += [str(settings.model_dump()), settings.model_dump_json()]
     assert [text for text in shown if CANARY in text] == []
@@ -148,6 +158,9 @@ def test_settings_never_show_a_secret(tmp_path: Path, key: Key) -> None:
         pytest.param(f"launchdarkly.base_url = 'u:{CANARY}@x'", id="in half an address"),
         pytest.param(f"kafka.bootstrap_servers = 'u:{CANARY}@x:9092'", id="in the brokers"),
         pytest.param(f"kafka.sasl_password = '{CANARY}'", id="a password that is not used"),
+        pytest.param(f"ordering.redis_url = 'redis://:{CANARY}@x'", id="a Redis that is not used"),
+        pytest.param(f"ordering.redis_url = 'http://:{CANARY}@x'", id="the address of no Redis"),
+        pytest.param(f"ordering.redis_url = 'redis://x?a={CANARY}'", id="an option of a Redis"),
         pytest.param(f"launchdarkly.api_token = '{CANARY}", id="an open quotation"),
         pytest.param(f"launchdarkly.api_token = {CANARY}", id="no quotation"),
         pytest.param(f"launchdarkly.api_token = '''{CANARY}", id="an open long quotation"),
