@@ -225,7 +225,9 @@ class RedisVersions:
         try:
             concerns = set(server_concerns(await self._redis.info()))
         except StoreUnavailable as error:
-            concerns = {f"how Redis is set up is not known: {error}"}
+            if error.trouble not in (StoreTrouble.AUTH, StoreTrouble.REFUSED):
+                return
+            concerns = {f"how Redis is set up cannot be looked at: {error}"}
         for concern in concerns - self._concerns:
             self._log.warning("ordering.unsafe", store="redis", detail=concern)
         self._concerns = concerns

@@ -433,7 +433,7 @@ async def test_a_user_without_the_right_to_info_is_enough(
     assert await merged(store, {"a": stamp(1)}) == {"a": stamp(1)}
     unsafe = [entry for entry in logs if entry["event"] == "ordering.unsafe"]
     assert len(unsafe) == 1
-    assert "how Redis is set up is not known" in unsafe[0]["detail"]
+    assert "how Redis is set up cannot be looked at" in unsafe[0]["detail"]
 
 
 async def test_tls_with_a_client_certificate(tmp_path: Path, open_store: Open) -> None:
