@@ -66,6 +66,10 @@ class Gates:
         await self.until(lambda: (who, name) in self.passed[done:])
         return name
 
+    def look_again(self) -> None:
+        """Have those who wait for something look whether it has come."""
+        self._news.set()
+
     def let_all_go(self) -> None:
         """Open all gates for ever."""
         self.open = True

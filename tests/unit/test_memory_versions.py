@@ -136,3 +136,16 @@ def test_the_store_does_not_grow_beyond_its_capacity_and_a_batch(vip: Segment) -
     for start in range(0, 5_000, 7):
         merge(versions, vip, {str(member): "1+" for member in range(start, start + 7)})
         assert versions.entries <= 100 + 7
+
+
+def test_noted_history_extends_the_horizon_and_never_shortens_it(vip: Segment) -> None:
+    """R5: the store knows as far back as history was noted."""
+    versions = MemoryVersions(100, 10.0)
+    finished(versions.note(vip, {"a": "5+"}, 20.0))
+    finished(versions.mark_warm(60.0, 20.0))
+    assert versions.horizon(20.0) == 60.0
+    finished(versions.mark_warm(5.0, 20.0))
+    assert versions.horizon(20.0) == 60.0
+    assert merge(versions, vip, {"a": "1+"})[0] == "a"
+    finished(versions.watch())
+    finished(versions.close())
