@@ -133,11 +133,7 @@ class _App:
         )
         writer = writer_of(settings.launchdarkly, self._client, self._environment, metrics, rng)
         buffer = Buffer(limits_of(settings, writer), _budget(settings))
-        self._versions = open_versions(
-            settings.ordering,
-            f"{settings.launchdarkly.project_key}/{settings.launchdarkly.environment_key}",
-            metrics,
-        )
+        self._versions = open_versions(settings.ordering, _name_of_environment(settings), metrics)
         ledger = Ledger()
         parts = Parts(
             decoder=decoder_of(settings),
@@ -244,6 +240,13 @@ def _begin_at_zero(metrics: Metrics) -> None:
     for reason in REJECTIONS:
         metrics.rejected_changes[reason].inc(0)
         metrics.dead_letters[reason].inc(0)
+
+
+def _name_of_environment(settings: Settings) -> str:
+    """How replicas call what they write to, before any of them has looked it up."""
+    section = settings.launchdarkly
+    keys = f"{section.project_key}/{section.environment_key}"
+    return keys if section.project_key and section.environment_key else section.client_side_id
 
 
 def _keep_freed_memory() -> None:
