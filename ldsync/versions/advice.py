@@ -31,6 +31,10 @@ _EVICTING: Final = (
     "noeviction), and nothing tells: an older event may win then. Set maxmemory-policy to "
     "noeviction, on a Redis of its own"
 )
+_BLIND: Final = (
+    "Redis does not say how it is set up (INFO): a restart of a Redis that persists is not "
+    "noticed, and an older event may win after it. Allow the user of ordering.redis_url to run INFO"
+)
 _EVICTED: Final = (
     "Redis has evicted keys since it was started (evicted_keys of INFO): marks of ldsync may be "
     "among them, and an older event may win where they are. Give it memory, and set "
@@ -56,8 +60,9 @@ def replicas_concern(*, shared_store: bool, others: bool, unkeyed: bool) -> str:
 def server_concerns(info: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a Redis that says so of itself (`INFO`)."""
     concerns = []
-    if info.get("maxmemory_policy", "noeviction") != "noeviction":
-        concerns.append(_EVICTING)
+    policy = info.get("maxmemory_policy")
+    if policy != "noeviction":
+        concerns.append(_EVICTING if policy else _BLIND)
     if info.get("evicted_keys", 0):
         concerns.append(_EVICTED)
     return concerns

@@ -1,14 +1,18 @@
-"""Which version store the configuration asks for."""
+"""Which version store the configuration asks for, and what is wrong with it."""
 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ldsync.versions.base import StoreMisconfigured
+from ldsync.versions.advice import server_concerns, settings_concerns
+from ldsync.versions.base import StoreMisconfigured, StoreUnavailable
 from ldsync.versions.memory import MemoryVersions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ldsync.config import OrderingSettings
     from ldsync.telemetry.metrics import Metrics
     from ldsync.versions.base import Versions
@@ -22,14 +26,8 @@ def open_versions(ordering: OrderingSettings, environment: str, metrics: Metrics
     """
     if ordering.store == "memory":
         return MemoryVersions(ordering.max_entries, time.monotonic())
-    try:
+    with _package():
         from ldsync.versions.redis import RedisVersions  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise StoreMisconfigured(
-            f'ordering.store is "redis", and the Python package redis cannot be imported ({error}):'
-            " install it with pip install 'ldsync[redis]' (the container image has it), or set "
-            'ordering.store to "memory" if that keeps the order (docs/ordering.md)'
-        ) from error
     return RedisVersions(
         ordering.redis_url.get_secret_value(),
         environment,
@@ -40,3 +38,40 @@ def open_versions(ordering: OrderingSettings, environment: str, metrics: Metrics
         warm_after=ordering.settle_seconds,
         metrics=metrics,
     )
+
+
+async def examine(ordering: OrderingSettings) -> list[str]:
+    """Return what is wrong with the store, as it is configured and as it is found, in words.
+
+    Looks at Redis, for at most `ordering.redis_timeout_seconds`, and changes nothing there.
+
+    Raises:
+        StoreMisconfigured: the store needs what is not installed.
+    """
+    concerns = settings_concerns(ordering)
+    if ordering.store == "redis":
+        with _package():
+            from ldsync.versions.connection import RedisConnection  # noqa: PLC0415 - an extra
+        redis = RedisConnection(
+            ordering.redis_url.get_secret_value(), ordering.redis_timeout_seconds
+        )
+        try:
+            concerns += server_concerns(await redis.info())
+        except StoreUnavailable as error:
+            concerns.append(str(error))
+        finally:
+            await redis.close()
+    return concerns
+
+
+@contextmanager
+def _package() -> Iterator[None]:
+    """Say what to install if the package that is imported inside is not there."""
+    try:
+        yield
+    except ImportError as error:
+        raise StoreMisconfigured(
+            f'ordering.store is "redis", and the Python package redis cannot be imported ({error}):'
+            " install it with pip install 'ldsync[redis]' (the container image has it), or set "
+            'ordering.store to "memory" if that keeps the order (docs/ordering.md)'
+        ) from error

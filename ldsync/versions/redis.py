@@ -162,12 +162,11 @@ class RedisVersions:
         try:
             answer = await self._redis.run(scripts.LOOK, [f"{self._tag}:state"], uuid.uuid4().hex)
             self._learn(answer[0].decode(), warm=bool(answer[1]), kept=float(answer[2]))
+            self._warn(answer[3], answer[4])
             if self._is_cold_for_long():
                 await self._assume_warm()
         except StoreUnavailable as error:
             self._fail(error)
-        else:
-            await self._look_for_concerns()
 
     def _learn(self, generation: str, *, warm: bool, kept: float) -> None:
         now = time.monotonic()
@@ -221,13 +220,9 @@ class RedisVersions:
         )
         self._enter(StoreState.UP, "")
 
-    async def _look_for_concerns(self) -> None:
-        try:
-            concerns = set(server_concerns(await self._redis.info()))
-        except StoreUnavailable as error:
-            if error.trouble not in (StoreTrouble.AUTH, StoreTrouble.REFUSED):
-                return
-            concerns = {f"how Redis is set up cannot be looked at: {error}"}
+    def _warn(self, policy: bytes, evicted: bytes) -> None:
+        info = {"maxmemory_policy": policy.decode(), "evicted_keys": int(evicted or 0)}
+        concerns = set(server_concerns(info))
         for concern in concerns - self._concerns:
             self._log.warning("ordering.unsafe", store="redis", detail=concern)
         self._concerns = concerns

@@ -27,10 +27,12 @@ from typing import Final
 FORMAT: Final = 1
 
 _STATE = """
-local function server()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
+-- Empty where it may not be asked for.
+local function info(section, name)
+  local said = redis.pcall('INFO', section)
+  return type(said) == 'string' and string.match(said, name .. ':([%w-]+)') or ''
 end
+local function server() return info('server', 'run_id') end
 local state = redis.call('HMGET', KEYS[1], 'generation', 'server', 'warm')
 """
 
@@ -38,15 +40,18 @@ LOOK: Final = (
     _STATE
     + """
 -- ARGV: a new generation.
--- Answers the generation, 1 if it is warm, and for how many seconds marks have been kept.
+-- Answers the generation, 1 if it is warm, for how many seconds marks have been kept, how Redis
+-- makes room when its memory is full, and how often it has.
 local here, now = server(), tonumber(redis.call('TIME')[1])
+local policy, evicted = info('memory', 'maxmemory_policy'), info('stats', 'evicted_keys')
 if not state[1] or state[2] ~= here then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'server', here, 'warm', '0', 'since', now)
-  return {ARGV[1], 0, 0}
+  return {ARGV[1], 0, 0, policy, evicted}
 end
 redis.call('HSET', KEYS[1], 'seen', now)
-return {state[1], tonumber(state[3]), now - tonumber(redis.call('HGET', KEYS[1], 'since'))}
+local kept = now - tonumber(redis.call('HGET', KEYS[1], 'since'))
+return {state[1], tonumber(state[3]), kept, policy, evicted}
 """
 )
 """Learn the state of the store; begin a new generation, which is cold, if marks may be lost.

@@ -7,16 +7,20 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from redis.crc import key_slot
 from structlog.testing import capture_logs
 
+from ldsync.config import OrderingSettings
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions import scripts
 from ldsync.versions.base import StoreState, StoreUnavailable
+from ldsync.versions.opening import examine
 from ldsync.versions.redis import RedisVersions
 from tests.support.certificates import make_certificates
 from tests.support.core import segment, stamp
 from tests.support.eventually import eventually
+from tests.support.real_kafka import unused_port
 from tests.support.real_redis import RealRedis, running
 from tests.support.redis_fixtures import own_redis, redis, shared_redis
 
@@ -433,7 +437,7 @@ async def test_a_user_without_the_right_to_info_is_enough(
     assert await merged(store, {"a": stamp(1)}) == {"a": stamp(1)}
     unsafe = [entry for entry in logs if entry["event"] == "ordering.unsafe"]
     assert len(unsafe) == 1
-    assert "how Redis is set up cannot be looked at" in unsafe[0]["detail"]
+    assert "does not say how it is set up" in unsafe[0]["detail"]
 
 
 async def test_tls_with_a_client_certificate(tmp_path: Path, open_store: Open) -> None:
@@ -462,23 +466,42 @@ async def test_an_evicting_redis_is_warned_of_once(own_redis: RealRedis, open_st
     assert "maxmemory-policy" in unsafe[0]
 
 
+async def test_a_check_finds_what_is_wrong_and_changes_nothing(own_redis: RealRedis) -> None:
+    """Of the settings, of the server, or that there is none."""
+    ordering = OrderingSettings(
+        store="redis", redis_url=SecretStr(own_redis.url), retention_seconds=60.0
+    )
+    assert len(await examine(ordering)) == 1
+    own_redis.client.config_set("maxmemory-policy", "allkeys-lru")
+    assert len(await examine(ordering)) == 2
+    assert own_redis.client.dbsize() == 0
+    own_redis.kill()
+    (_, problem) = await examine(ordering)
+    assert "cannot be reached" in problem
+    assert await examine(OrderingSettings()) == []
+
+
 async def test_in_a_cluster_the_node_that_has_the_slot_is_found(
     tmp_path: Path, open_store: Open
 ) -> None:
     """And again, when the slot is no longer where it was; real nodes refuse keys of other slots."""
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
-    with (
-        running(RealRedis(tmp_path / "a", options=options)) as one,
-        running(RealRedis(tmp_path / "b", options=options)) as other,
-    ):
+    buses = [unused_port(), unused_port()]
+    nodes = [
+        RealRedis(
+            tmp_path / f"{bus}",
+            options=("--cluster-enabled", "yes", "--cluster-port", f"{bus}"),
+        )
+        for bus in buses
+    ]
+    with running(nodes[0]) as one, running(nodes[1]) as other:
         slot = key_slot(b"p/e")
-        one.client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port)
+        one.client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, buses[1])
         other.client.execute_command("CLUSTER", "ADDSLOTSRANGE", slot, slot)
         for first, last in ((0, slot - 1), (slot + 1, 16383)):
             one.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
         await eventually(lambda: _is_whole(one) and _is_whole(other), "the cluster is whole")
         store = open_store(one)
-        await store.look()
+        await asyncio.gather(*(store.look() for _ in range(5)))  # all are sent elsewhere
         assert state_of(store) is StoreState.UP, store.problem
         await merged(store, {"a": stamp(5)})
         assert other.client.hexists(STATE, "generation")

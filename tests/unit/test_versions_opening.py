@@ -9,8 +9,9 @@ from pydantic import SecretStr
 
 from ldsync.config import OrderingSettings
 from ldsync.telemetry.metrics import Metrics
+from ldsync.versions.base import StoreMisconfigured
 from ldsync.versions.memory import MemoryVersions
-from ldsync.versions.opening import open_versions
+from ldsync.versions.opening import examine, open_versions
 from ldsync.versions.redis import RedisVersions
 from tests.support.configs import REQUIRED, write
 
@@ -60,3 +61,15 @@ def test_redis_without_its_package_ends_the_start_and_says_what_to_install(tmp_p
     assert "pip install 'ldsync[redis]'" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert "c4n4ry" not in done.stdout + done.stderr
+
+
+async def test_a_missing_package_is_a_mistake_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the start as in a check."""
+    for module in ("redis", "connection"):
+        monkeypatch.setitem(sys.modules, f"ldsync.versions.{module}", None)
+    with pytest.raises(StoreMisconfigured, match="pip install"):
+        open_versions(REDIS, "p/e", Metrics())
+    with pytest.raises(StoreMisconfigured, match="pip install"):
+        await examine(REDIS)
