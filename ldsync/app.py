@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 import ldsync
+from ldsync.config.hidden import secrets_of
 from ldsync.engage.verdict import VERDICTS
 from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.source import Source
-from ldsync.launchdarkly.client import LaunchDarklyClient
-from ldsync.launchdarkly.environment import Environment, probe
-from ldsync.launchdarkly.outcome import REJECTIONS, Patience, RetryReason
-from ldsync.launchdarkly.pacing import Pacing
+from ldsync.launchdarkly.connection import Connection
+from ldsync.launchdarkly.outcome import REJECTIONS, RetryReason
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.mappings import decoder_of
 from ldsync.report import Report
@@ -42,7 +41,7 @@ from ldsync.worker import Parts, Worker
 from ldsync.writers import limits_of, writer_of
 
 if TYPE_CHECKING:
-    from ldsync.config import Settings
+    from ldsync.config import DeadLettersSettings, Settings
 
 OK: Final = 0
 CRASHED: Final = 1
@@ -68,13 +67,7 @@ def run(settings: Settings) -> int:
     0 drained, 1 crashed, 69 Kafka was not reached within the start deadline, 78 misconfigured. A
     second SIGTERM or SIGINT ends the process at once, with 128 + its number.
     """
-    secrets = (
-        settings.launchdarkly.api_token.get_secret_value(),
-        settings.kafka.sasl_password.get_secret_value(),
-        settings.kafka.ssl_key_password.get_secret_value(),
-        *settings.ordering.redis_secrets(),
-    )
-    logging.configure(settings.log.level, settings.log.format, [each for each in secrets if each])
+    logging.configure(settings.log.level, settings.log.format, secrets_of(settings))
     with asyncio.Runner() as runner:
         return runner.run(_serve(settings))
 
@@ -120,18 +113,15 @@ class _App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        if settings.launchdarkly.dry_run:
+            structlog.contextvars.bind_contextvars(dry_run=True)  # on every line from here on
         rng = random.Random()
         metrics = Metrics()
         _begin_at_zero(metrics)
         journal = Journal(metrics)
-        pacing = Pacing(budget_share=settings.launchdarkly.budget_share, rng=rng)
-        self._client = _client(settings, pacing, metrics)
-        self._environment = Environment(
-            settings.launchdarkly.project_key,
-            settings.launchdarkly.environment_key,
-            settings.launchdarkly.client_side_id,
-        )
-        writer = writer_of(settings.launchdarkly, self._client, self._environment, metrics, rng)
+        self._launchdarkly = Connection(settings.launchdarkly, metrics, rng)
+        client, environment = self._launchdarkly.client, self._launchdarkly.environment
+        writer = writer_of(settings.launchdarkly, client, environment, metrics, rng)
         buffer = Buffer(limits_of(settings, writer), _budget(settings))
         self._versions = open_versions(settings.ordering, _name_of_environment(settings), metrics)
         ledger = Ledger()
@@ -140,25 +130,32 @@ class _App:
             buffer=buffer,
             ledger=ledger,
             dead_letters=DeadLetters(
-                settings.dead_letters,
+                _dead_letters(settings),
                 settings.kafka,
-                decoder_of(settings),
+                lambda: decoder_of(settings),
                 metrics,
                 structlog.get_logger(),
             ),
             versions=self._versions,
             writer=writer,
-            pacing=pacing,
-            schedule=_schedule(settings, pacing, rng),
+            environment=environment,
+            pacing=self._launchdarkly.pacing,
+            schedule=_schedule(settings, self._launchdarkly, rng),
             journal=journal,
             metrics=metrics,
         )
         self.worker = Worker(
             parts,
             _policy(settings),
-            lambda listener: Source(settings.kafka, listener, metrics, structlog.get_logger()),
+            lambda listener: Source(
+                settings.kafka,
+                listener,
+                metrics,
+                structlog.get_logger(),
+                dry_run=settings.launchdarkly.dry_run,
+            ),
         )
-        self._report = Report(self.worker, parts, self._environment)
+        self._report = Report(self.worker, parts, self._launchdarkly.environment)
         self._report.bind(metrics)
         self._admin = AdminServer(
             settings.admin.host,
@@ -167,7 +164,7 @@ class _App:
             self._report.health,
             self._report.status,
         )
-        self._probing: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Listen for signals and scrapes, and begin to look for the environment."""
@@ -178,7 +175,7 @@ class _App:
         for concern in settings_concerns(self._settings.ordering):
             structlog.get_logger().warning("ordering.unsafe", detail=concern)
         structlog.get_logger().info("admin.listening", url=self._admin.url)
-        self._probing = asyncio.create_task(self._probe())
+        self._keeping = asyncio.create_task(self._keep_connected())
         # What exists by now stays: the collector need not walk it again, nor run so often.
         gc.collect()
         gc.freeze()
@@ -189,13 +186,13 @@ class _App:
     async def __aexit__(self, *_exception: object) -> None:
         """Close what was opened, whatever happened."""
         try:
-            if self._probing is not None:
-                self._probing.cancel()
+            if self._keeping is not None:
+                self._keeping.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
-                    await self._probing
+                    await self._keeping
         finally:
             await self._versions.close()
-            await self._client.close()
+            await self._launchdarkly.close()
             await self._admin.stop()
 
     def _stop(self, number: int) -> None:
@@ -206,28 +203,13 @@ class _App:
         structlog.get_logger().info("ldsync.stopping", signal=signal.Signals(number).name)
         self.worker.stop()
 
-    async def _probe(self) -> None:
-        """Find the environment; if that fails by a defect, end the process instead of hanging."""
+    async def _keep_connected(self) -> None:
+        """Look after the connection; a defect there ends the process instead of hanging it."""
         try:
-            await self._find_environment()
+            await self._launchdarkly.keep()
         except Exception:
             self.worker.stop()  # and `__aexit__` raises it
             raise
-
-    async def _find_environment(self) -> None:
-        """Look the environment up until it is there: readiness waits for it, nothing else does."""
-        log = structlog.get_logger()
-        backoff = Backoff(1.0, _OPERATOR_FIRST_SECONDS)
-        attempt = 0
-        rng = random.Random()
-        while (problem := await probe(self._client, self._environment)) is not None:
-            attempt += 1
-            self._report.environment_problem = problem.detail
-            level = log.error if problem.patience is Patience.OPERATOR else log.warning
-            level("environment.unresolved", reason=problem.reason.value, detail=problem.detail)
-            await asyncio.sleep(backoff.delay(attempt, rng, problem.after))
-        self._report.environment_problem = ""
-        log.info("environment.resolved", environment=str(self._environment))
 
 
 def _begin_at_zero(metrics: Metrics) -> None:
@@ -261,16 +243,11 @@ def _keep_freed_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_FROM_HEAP)
 
 
-def _client(settings: Settings, pacing: Pacing, metrics: Metrics) -> LaunchDarklyClient:
-    section = settings.launchdarkly
-    return LaunchDarklyClient(
-        section.base_url,
-        section.api_token.get_secret_value(),
-        timeout_seconds=section.timeout_seconds,
-        max_in_flight=section.max_in_flight,
-        pacing=pacing,
-        metrics=metrics,
-    )
+def _dead_letters(settings: Settings) -> DeadLettersSettings:
+    """A dry run writes nothing to Kafka either: what is invalid is counted and logged."""
+    section = settings.dead_letters
+    dry = settings.launchdarkly.dry_run
+    return section.model_copy(update={"enabled": False}) if dry else section
 
 
 def _budget(settings: Settings) -> Budget:
@@ -278,12 +255,13 @@ def _budget(settings: Settings) -> Budget:
     return Budget(section.max_changes, section.max_bytes, section.resume_ratio)
 
 
-def _schedule(settings: Settings, pacing: Pacing, rng: random.Random) -> Schedule:
+def _schedule(settings: Settings, launchdarkly: Connection, rng: random.Random) -> Schedule:
     return Schedule(
         Backoff(settings.retry.initial_seconds, settings.retry.max_seconds),
         Backoff(_OPERATOR_FIRST_SECONDS, _OPERATOR_LONGEST_SECONDS, _OPERATOR_FLOOR),
-        pacing,
+        launchdarkly.pacing,
         rng,
+        launchdarkly.environment.doubt,
     )
 
 

@@ -26,7 +26,7 @@ its interval.
 class Report:
     """Looks at a worker and its parts; keeps nothing but what the application tells it.
 
-    `stopping` is set when a signal came, `environment_problem` while the environment is not found.
+    `stopping` is set when a signal came.
     """
 
     def __init__(self, worker: Worker, parts: Parts, environment: Environment) -> None:
@@ -36,7 +36,6 @@ class Report:
         self._environment = environment
         self._started = time.monotonic()
         self.stopping = False
-        self.environment_problem = "the environment was not looked up yet"
 
     def bind(self, metrics: Metrics) -> None:
         """Have the gauges of live state read it when they are scraped."""
@@ -78,8 +77,8 @@ class Report:
             reasons.append("draining: the process is about to end")
         elif state in (State.STARTING, State.JOINING):
             reasons.append("waiting for the consumer group")
-        if self.environment_problem:
-            reasons.append(self.environment_problem)
+        if self._environment.problem:
+            reasons.append(self._environment.problem)
         return Health(checks, ready=not reasons, reasons=tuple(reasons))
 
     def status(self) -> dict[str, Any]:
@@ -108,7 +107,8 @@ class Report:
             "launchdarkly": {
                 "project": self._environment.project_key,
                 "environment": self._environment.environment_key,
-                "problem": self.environment_problem,
+                "client_side_id": self._environment.client_side_id,
+                "problem": self._environment.problem,
                 "gate_open_in_seconds": round(gate, 3),
                 "gate_reason": parts.pacing.reason if gate else "",
             },

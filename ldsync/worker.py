@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from ldsync.attempt import attempt
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
-from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry
+from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry, Scope
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
 from ldsync.versions.advice import replicas_concern
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
+    from ldsync.launchdarkly.environment import Environment
     from ldsync.launchdarkly.pacing import Pacing
     from ldsync.launchdarkly.schedule import Schedule
     from ldsync.launchdarkly.writers.writer import Writer
@@ -59,6 +60,7 @@ class Parts:
     dead_letters: DeadLetters
     versions: Versions
     writer: Writer
+    environment: Environment
     pacing: Pacing
     schedule: Schedule
     journal: Journal
@@ -83,6 +85,7 @@ class Worker:
         self._dead_letters = parts.dead_letters
         self._versions = parts.versions
         self._writer = parts.writer
+        self._environment = parts.environment
         self._pacing = parts.pacing
         self._schedule = parts.schedule
         self._journal = parts.journal
@@ -202,8 +205,10 @@ class Worker:
             now = self.turns["flush"] = time.monotonic()
             self._wake.clear()
             wait = _LONGEST_SLEEP
-            while self._may_write():
-                wait = self._pacing.open_at - now
+            slots = min(self.policy.max_in_flight, self._pacing.concurrency.limit)
+            while len(self._writes) < slots and self._versions.state is StoreState.UP:
+                # Where to write is not known before the environment is found.
+                wait = self._pacing.open_at - now if self._environment.resolved else _LONGEST_SLEEP
                 batch = self._buffer.take(now) if wait <= 0 else None
                 if batch is None:
                     deadline = self._buffer.next_deadline()
@@ -220,11 +225,6 @@ class Worker:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-
-    def _may_write(self) -> bool:
-        """Say whether a slot is free, and what is newest can be known (R7)."""
-        free = len(self._writes) < self.policy.max_in_flight
-        return free and self._versions.state is StoreState.UP
 
     async def _write(self, batch: Batch) -> None:
         """Make one attempt at a batch."""
@@ -279,14 +279,16 @@ class Worker:
         """Return a batch to the buffer, to be written when LaunchDarkly may accept it."""
         now = time.monotonic()
         wait = self._schedule.failed(batch.segment, batch.attempt, retry, now)
+        lasting = retry.patience is Patience.OPERATOR
         if self._buffer.is_current(batch):
-            lasting = retry.patience is Patience.OPERATOR
             self._journal.retried(
                 batch, retry.reason.value, retry.detail, wait, seconds, lasting=lasting
             )
         since = retry.ambiguous_since
         until = 0.0 if since is None else since + self.policy.settle_seconds
-        self._take_back(batch, now + wait, blocked_until=until)
+        # What holds up everything is waited for at the gate: it may end earlier than expected.
+        at_the_gate = lasting and retry.scope is Scope.EVERYTHING
+        self._take_back(batch, now if at_the_gate else now + wait, blocked_until=until)
 
     def _take_back(self, batch: Batch, not_before: float, *, blocked_until: float) -> None:
         self._buffer.give_back(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ldsync import __version__
-from ldsync.cli.common import EX_UNAVAILABLE, ConfigFile, refuse
+from ldsync.cli.common import EX_CONFIG, EX_UNAVAILABLE, ConfigFile, refuse
 from ldsync.cli.events import check_events, explain
 
 SIMULATOR_TOKEN = "api-demo-token"  # noqa: S105 - it opens nothing but the simulator
@@ -85,6 +85,29 @@ def show_config(config: ConfigFile = None) -> None:
     except ConfigError as error:
         refuse(error)
     typer.echo(render(loaded), nl=False)
+
+
+@app.command()
+def check(
+    *,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """See whether Kafka and LaunchDarkly are ready for `ldsync run`; nothing is changed."""
+    from ldsync.checks.report import check as run_checks
+    from ldsync.checks.report import refused
+    from ldsync.config import ConfigError, load
+
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        if not as_json:
+            refuse(error)
+        typer.echo(refused(error).as_json())
+        raise typer.Exit(EX_CONFIG) from None
+    report = run_checks(settings)
+    typer.echo(report.as_json() if as_json else report.as_text())
+    raise typer.Exit(0 if report.passed else 1)
 
 
 @app.command()

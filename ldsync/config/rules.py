@@ -5,10 +5,12 @@ depends on, so that a rule is not applied to values that are already known to be
 """
 
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ldsync.config.values import INSTANCES
 from ldsync.config.violation import Violation
 from ldsync.config.write_paths import context_kinds, synced
 
@@ -42,23 +44,28 @@ def _required(settings: "Settings") -> Iterator[Violation]:
 def _environment_named(settings: "Settings") -> Iterator[Violation]:
     """What is needed to know which environment is meant, on which write path."""
     launchdarkly = settings.launchdarkly
-    if launchdarkly.write_path == "synced":
-        if not launchdarkly.client_side_id:
-            yield Violation(
-                ("launchdarkly.client_side_id", "launchdarkly.write_path"),
-                'is required while launchdarkly.write_path is "synced": it is all that these '
-                "requests name the environment by",
-            )
-        if not launchdarkly.project_key and not launchdarkly.environment_key:
-            return
-    if not launchdarkly.project_key:
+    if launchdarkly.write_path == "synced" and not launchdarkly.client_side_id:
         yield Violation(
-            ("launchdarkly.project_key",), "is required: the key of the LaunchDarkly project"
+            ("launchdarkly.client_side_id", "launchdarkly.write_path"),
+            'is required while launchdarkly.write_path is "synced": it is all that these '
+            "requests name the environment by",
         )
-    if not launchdarkly.environment_key:
+        return
+    given = {
+        "launchdarkly.project_key": launchdarkly.project_key,
+        "launchdarkly.environment_key": launchdarkly.environment_key,
+    }
+    missing = [key for key, value in given.items() if not value]
+    if len(missing) == 1:
+        (other,) = given.keys() - set(missing)
         yield Violation(
-            ("launchdarkly.environment_key",),
-            "is required: the key of the environment in that project",
+            (missing[0], other), f"is required with {other}: one does not name an environment"
+        )
+    elif missing and not launchdarkly.client_side_id:
+        yield Violation(
+            ("launchdarkly.client_side_id", *given),
+            "is required: LaunchDarkly shows it with the keys of the environment (or set "
+            "launchdarkly.project_key and launchdarkly.environment_key)",
         )
 
 
@@ -180,6 +187,13 @@ def _kafka_times(settings: "Settings") -> Iterator[Violation]:
 
 def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
     launchdarkly, ordering, retry = settings.launchdarkly, settings.ordering, settings.retry
+    address = INSTANCES[launchdarkly.instance]
+    if launchdarkly.instance != "us" and launchdarkly.base_url != address:
+        yield Violation(
+            ("launchdarkly.base_url", "launchdarkly.instance"),
+            f'contradicts launchdarkly.instance = "{launchdarkly.instance}", whose address is '
+            f"{address}: leave out one of them",
+        )
     if ordering.settle_seconds <= launchdarkly.timeout_seconds:
         yield Violation(
             ("ordering.settle_seconds", "launchdarkly.timeout_seconds"),
@@ -187,6 +201,7 @@ def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
             f"({launchdarkly.timeout_seconds:g}), not {ordering.settle_seconds:g}: "
             "a request may still be applied after it has timed out",
         )
+    yield from _authorities(launchdarkly.ca_file)
     if retry.initial_seconds > retry.max_seconds:
         yield Violation(
             ("retry.initial_seconds", "retry.max_seconds"),
@@ -221,6 +236,18 @@ def _ordering(settings: "Settings") -> Iterator[Violation]:
             f"must be greater than ordering.settle_seconds ({ordering.settle_seconds:g}), not "
             f"{ordering.retention_seconds:g}: a mark must outlive the write that it is for",
         )
+
+
+def _authorities(file: str) -> Iterator[Violation]:
+    if not file:
+        return
+    if not Path(file).is_file():
+        yield Violation(("launchdarkly.ca_file",), f"is no file that can be read: {file!r}")
+        return
+    try:
+        ssl.create_default_context(cafile=file)
+    except (ssl.SSLError, OSError):
+        yield Violation(("launchdarkly.ca_file",), f"holds no certificates in PEM form: {file!r}")
 
 
 def _limits(settings: "Settings") -> Iterator[Violation]:

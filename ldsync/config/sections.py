@@ -137,20 +137,27 @@ class LaunchDarklySettings(Section):
     api_token: Annotated[SecretStr, AfterValidator(values.api_token)] = Field(
         default=UNSET, description="Required. API access token (api-…) that may write segments."
     )
-    base_url: Annotated[str, AfterValidator(values.base_url)] = Field(
-        default="https://app.launchdarkly.com",
-        description="Other instances (EU, federal) have their own.",
-    )
     client_side_id: ClientSideId = Field(
         default="",
-        description='Client-side ID of the environment. Required for write_path = "synced".',
+        description="Client-side ID of the environment. Required, or else both of the keys below.",
     )
     project_key: Key = Field(
-        default="", description="Key of the project. Required, except for synced segments."
+        default="", description="Key of the project; with environment_key, or not at all."
     )
-    environment_key: Key = Field(
-        default="", description="Key of the environment in it. Required with project_key."
+    environment_key: Key = Field(default="", description="Key of the environment in it.")
+    instance: Literal["us", "eu", "federal"] = Field(
+        default="us", description="Where the account is: us, eu or federal."
     )
+    base_url: Annotated[str, AfterValidator(values.base_url)] = Field(
+        default=values.INSTANCES["us"],
+        description="Address of the API, if it is not that of the instance.",
+    )
+    proxy: Annotated[SecretStr, AfterValidator(values.proxy)] = Field(
+        default=UNSET,
+        description="HTTP proxy, http://user:password@host:port; none for none. "
+        "Not given: HTTPS_PROXY, NO_PROXY.",
+    )
+    ca_file: str = Field(default="", description="PEM file of authorities; empty for the system's.")
     write_path: Literal["standard", "big", "synced"] = Field(
         default="standard",
         description="Sort of segments: standard, big or synced; see docs/launchdarkly.md.",
@@ -197,6 +204,19 @@ class LaunchDarklySettings(Section):
         le=1,
         description="Part of each announced rate limit that ldsync may use.",
     )
+    dry_run: bool = Field(
+        default=False,
+        description="Do everything but write: requests are logged, no offsets are committed.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _instance_names_the_address(cls, data: Any) -> Any:
+        """Who names an instance need not also give its address."""
+        if isinstance(data, dict) and "base_url" not in data:
+            address = values.INSTANCES.get(str(data.get("instance")))
+            return {**data, "base_url": address} if address else data
+        return data
 
 
 class BatchSettings(Section):

@@ -27,6 +27,7 @@ from ldsync.config.schema import (
     lists_of,
     sections_of,
 )
+from ldsync.config.secrets import FileSecret, read_secret
 
 # Kubernetes tells every container about the services of its namespace. If one of them is called
 # `ldsync` or `ldsync-…`, those variables begin with our prefix, and nobody misspelt anything.
@@ -183,13 +184,13 @@ def from_secret_files(environ: Mapping[str, str], root: type[BaseModel]) -> Laye
         file = environ[key.file_variable]
         source = f"file {file!r} named by {key.file_variable}"
         try:
-            text = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+            secret = FileSecret(read_secret(Path(file)), Path(file))
         except OSError as error:
             layer.problems.append(Problem(key.path, source, f"cannot be read: {error.strerror}"))
         except ValueError:
             layer.problems.append(Problem(key.path, source, "is not text in UTF-8"))
         else:
-            layer.put(key, text, source)
+            layer.put(key, secret, source)
     return layer
 
 

@@ -15,6 +15,13 @@ TEMPLATE_FIELDS = ("audience_key", "audience_id")
 NAME_FIELDS = ("audience_name", *TEMPLATE_FIELDS)
 """What the name of a segment may be made of."""
 
+INSTANCES = {
+    "us": "https://app.launchdarkly.com",
+    "eu": "https://app.eu.launchdarkly.com",
+    "federal": "https://app.launchdarkly.us",
+}
+"""Addresses of LaunchDarkly's instances (launchdarkly-api contract 1.1)."""
+
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LAUNCHDARKLY_KEY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 _CLIENT_SIDE_ID = re.compile(r"[0-9a-fA-F]{24}")
@@ -86,11 +93,32 @@ def api_token(value: SecretStr) -> SecretStr:
 
     Source of the prefixes: launchdarkly-api contract, environments (`apiKey`, `mobileKey`).
     """
-    text = value.get_secret_value()
+    api_token_text(value.get_secret_value())
+    return value
+
+
+def api_token_text(text: str) -> str:
+    """The same for the plain text; empty is allowed."""
     if text and not _PRINTABLE.fullmatch(text):
         raise ValueError("must be a single word of plain characters, without blanks or line breaks")
     if text.startswith(("sdk-", "mob-")):
         raise ValueError("is an SDK key; ldsync needs an API access token, which begins with api-")
+    return text
+
+
+def proxy(value: SecretStr) -> SecretStr:
+    """The address of an HTTP proxy, `none`, or nothing. It may carry a password: never repeated."""
+    text = value.get_secret_value()
+    if text in {"", "none"}:
+        return value
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        usable = usable and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or not _PRINTABLE.fullmatch(text) or parts.path.strip("/") or parts.query:
+        raise ValueError('must be an http:// or https:// address without a path, or "none"')
     return value
 
 

@@ -48,15 +48,23 @@ class Commits:
         limit: Seconds one commit may take, unless told otherwise.
         trouble: Where failures are reported.
         log: Where refusals are reported.
+        dry_run: Whether commits are taken for done without being sent.
     """
 
     def __init__(
-        self, consumer: Consumer, limit: float, trouble: Trouble, log: FilteringBoundLogger
+        self,
+        consumer: Consumer,
+        limit: float,
+        trouble: Trouble,
+        log: FilteringBoundLogger,
+        *,
+        dry_run: bool = False,
     ) -> None:
         self._consumer = consumer
         self._limit = limit
         self._trouble = trouble
         self._log = log
+        self._dry_run = dry_run
         self._under_way: set[asyncio.Timeout] = set()
         self.owned: frozenset[Partition] = frozenset()
 
@@ -88,7 +96,7 @@ class Commits:
         Returns:
             `COMMITTED` also when there was nothing to commit; `FENCED` when nothing was ours.
         """
-        if not offsets:
+        if not offsets or self._dry_run:
             return CommitOutcome.COMMITTED
         ours = {
             partition: OffsetAndMetadata(offset, metadata)

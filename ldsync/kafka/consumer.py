@@ -65,6 +65,11 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             subscription._last_fetch_ended = time.monotonic()  # noqa: SLF001
             raise
 
+    async def topic_sizes(self) -> dict[str, int]:
+        """The number of partitions of each topic that may be seen."""
+        cluster = await self._client.fetch_all_metadata()
+        return {name: len(cluster.partitions_for_topic(name) or ()) for name in cluster.topics()}
+
     def move(self, partition: Partition, offset: int) -> None:
         """Let the next records of an assigned partition be those from this offset on."""
         self.seek(TopicPartition(*partition), offset)

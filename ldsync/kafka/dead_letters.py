@@ -60,7 +60,7 @@ class DeadLetters:
     Args:
         settings: The section `[dead_letters]`.
         kafka: The section `[kafka]`: brokers, security, and the topics that are read.
-        decoder: Reads records again; one of its own, because it counts what it reads.
+        new_decoder: Makes what reads records again: with nothing counted and nothing kept.
         metrics: `dead_letters`, `dead_letter_failures`; `pending` is for a gauge.
         log: A structlog logger.
 
@@ -73,7 +73,7 @@ class DeadLetters:
         self,
         settings: DeadLettersSettings,
         kafka: KafkaSettings,
-        decoder: Reads,
+        new_decoder: Callable[[], Reads],
         metrics: Metrics,
         log: FilteringBoundLogger,
     ) -> None:
@@ -86,7 +86,7 @@ class DeadLetters:
         self._writer: LetterWriter | None = None
         self._outbox = Outbox(self._may_go, HELD_SECONDS)
         self._rejections = Rejections(
-            settings, kafka, decoder, post=self.post, room=self._room, log=log
+            settings, kafka, new_decoder, post=self.post, room=self._room, log=log
         )
         self._options: dict[str, Any] = {}
         self._over = False

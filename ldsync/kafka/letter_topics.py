@@ -69,13 +69,25 @@ class LetterTopics:
         """
         await patiently(self._kafka, self._attempt)
 
+    async def missing(self) -> set[str]:
+        """Those that `start` would have to make; nothing is made.
+
+        Raises:
+            SourceUnavailable: brokers do not answer.
+            SourceMisconfigured: Kafka refuses to tell.
+        """
+        return await self._missing(await self._wanted())
+
     async def _attempt(self) -> None:
+        await self.ensure(await self._wanted())
+
+    async def _wanted(self) -> set[str]:
         sources: Iterable[str] = self._kafka.topics
         if self._kafka.topic_pattern and not self._settings.topic:
             pattern = whole_names(self._kafka.topic_pattern)
             sources = filter(pattern.match, await self._all_topics())
         wanted = {topic_for(self._settings, source) for source in sources}
-        await self.ensure(wanted | ({self._settings.topic} - {""}))
+        return wanted | ({self._settings.topic} - {""})
 
     async def _all_topics(self) -> list[str]:
         answer = await self._ask(MetadataRequest(None, allow_auto_topic_creation=False))

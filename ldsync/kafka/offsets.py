@@ -54,7 +54,8 @@ class Offsets:
         outcome = CommitOutcome.COMMITTED
         if offsets:
             outcome = await self._source.commit(offsets, timeout=timeout)
-            self._metrics.commits[outcome].inc()
+            if not self._source.dry_run:
+                self._metrics.commits[outcome].inc()
             if outcome is CommitOutcome.COMMITTED:
                 self._committed.update(offsets)
         self._show_uncommitted()

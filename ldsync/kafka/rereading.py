@@ -84,7 +84,7 @@ class Rejections:
     Args:
         settings: The section `[dead_letters]`.
         kafka: The section `[kafka]`.
-        decoder: Says what a record changes, as it did when the record was first read.
+        new_decoder: Makes what says what a record changes, as was said when it was first read.
         post: Where letters go.
         room: Waits until letters may be posted again.
         log: `dead_letters.reread`.
@@ -98,7 +98,7 @@ class Rejections:
         self,
         settings: DeadLettersSettings,
         kafka: KafkaSettings,
-        decoder: Reads,
+        new_decoder: Callable[[], Reads],
         *,
         post: Callable[[Letter], None],
         room: Callable[[], Awaitable[None]],
@@ -106,7 +106,7 @@ class Rejections:
     ) -> None:
         self._settings = settings
         self._kafka = kafka
-        self._decoder = decoder
+        self._new_decoder = new_decoder
         self._post = post
         self._room = room
         self._log = log
@@ -165,6 +165,7 @@ class Rejections:
         """Write letters for all that is wanted, with their records as far as they are found."""
         epoch, started, records, asked = self._epoch, time.monotonic(), 0, len(wanted)
         trouble = ""
+        read = self._new_decoder().read
         try:
             async with aclosing(
                 scan(self._kafka, ranges, self._settings.timeout_seconds, options)
@@ -173,7 +174,7 @@ class Rejections:
                     if epoch != self._epoch:
                         return
                     records += len(chunk)
-                    self._pick(chunk, wanted)
+                    self._pick(chunk, wanted, read)
                     if not wanted:
                         break
                     await self._room()
@@ -194,8 +195,12 @@ class Rejections:
             seconds=round(time.monotonic() - started, 3),
         )
 
-    def _pick(self, records: list[ConsumerRecord], wanted: dict[Wanted, list[_Refused]]) -> None:
-        read = self._decoder.read
+    def _pick(
+        self,
+        records: list[ConsumerRecord],
+        wanted: dict[Wanted, list[_Refused]],
+        read: Callable[[bytes | None, int], Found],
+    ) -> None:
         for record in records:
             found = read(record.value, record.timestamp)
             changes: tuple[Change, ...] = ()

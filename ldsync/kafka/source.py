@@ -74,6 +74,7 @@ class Source:
         listener: Told about assignments and revocations.
         metrics: `rebalances`.
         log: A structlog logger.
+        dry_run: Whether nothing is ever committed, though everything goes on as if it were.
     """
 
     def __init__(
@@ -82,7 +83,10 @@ class Source:
         listener: Listener,
         metrics: Metrics,
         log: FilteringBoundLogger,
+        *,
+        dry_run: bool = False,
     ) -> None:
+        self.dry_run = dry_run
         self._settings = settings
         self._listener = listener
         self._metrics = metrics
@@ -105,7 +109,7 @@ class Source:
         consumer = await open_consumer(settings)
         # A third of a session, as for heartbeats: after longer our membership is in doubt anyway.
         limit = settings.session_timeout_seconds / 3
-        commits = Commits(consumer, limit, self._trouble, self._log)
+        commits = Commits(consumer, limit, self._trouble, self._log, dry_run=self.dry_run)
         rebalance = Rebalance(
             consumer, commits, self._listener, self._renew, self._metrics, self._log
         )

@@ -6,16 +6,26 @@ parsing it costs more than everything else about the request.
 """
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
 import orjson
 
 from ldsync.launchdarkly.outcome import Patience, Retry, RetryReason, Ruling, Scope, classify
+from ldsync.telemetry.redaction import CREDENTIAL, REDACTED
 
 #: Bytes read of a body. A full segment with long keys stays below; the rest is never needed.
 MAX_BODY: Final = 16 * 1024 * 1024
+
+#: Bytes of an error body that are parsed: a larger one is nothing that LaunchDarkly says.
+MAX_ERROR: Final = 1024 * 1024
+
+# Characters of a text that are looked at.
+_MAX_READ: Final = 64 * 1024
+
+_CREDENTIAL: Final = re.compile(CREDENTIAL)
 
 #: Characters kept of what LaunchDarkly says about an error.
 MAX_MESSAGE: Final = 300
@@ -72,7 +82,8 @@ class Reply:
     Attributes:
         status: HTTP status.
         ruling: What it means.
-        raw: The body; of replies too large to be read whole, the beginning.
+        raw: The body; of replies too large to be read whole, the beginning. Not in the `repr`: it
+            may hold SDK keys (P8).
         started: Monotonic seconds at which the request began.
         after: Seconds to wait before trying again, as far as the reply says; else 0.
         message: What an error says in words, shortened, never with the token in it.
@@ -81,7 +92,7 @@ class Reply:
 
     status: int
     ruling: Ruling
-    raw: bytes
+    raw: bytes = field(repr=False)
     started: float
     after: float = 0.0
     message: str = ""
@@ -131,7 +142,13 @@ Answer = Reply | NoAnswer
 
 
 def read_reply(
-    status: int, raw: bytes, *, content_type: str, secret: str, started: float, after: float
+    status: int,
+    raw: bytes,
+    *,
+    content_type: str,
+    secrets: Sequence[str],
+    started: float,
+    after: float,
 ) -> Reply:
     """Read what an answer says. Tolerates error bodies without code or id, empty, or not JSON.
 
@@ -139,15 +156,15 @@ def read_reply(
         status: HTTP status.
         raw: The body.
         content_type: Header of that name, to describe a body that is not JSON.
-        secret: The token; taken out of messages that repeat it.
+        secrets: Tokens; taken out of messages that repeat them.
         started: Monotonic seconds at which the request began.
         after: Seconds the reply asks to wait; 0 if it does not.
     """
     reply = Reply(status, classify(status), raw, started, after)
     if 200 <= status < 300:  # noqa: PLR2004 - the definition of success
         return reply
-    body = _document(raw) or {}
-    code, message, error_id = (_text(body.get(name), secret) for name in ("code", "message", "id"))
+    body = (_document(raw) if len(raw) <= MAX_ERROR else None) or {}
+    code, message, error_id = (_text(body.get(name), secrets) for name in ("code", "message", "id"))
     words = [str(status), code]
     if message:
         words.append(f"({message})")
@@ -172,11 +189,14 @@ def _document(raw: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _text(value: object, secret: str) -> str:
+def _text(value: object, secrets: Sequence[str]) -> str:
     """A field of an error body as one short line."""
     if not isinstance(value, str | int):
         return ""
-    text = re.sub(r"\s+", " ", str(value)[: 4 * MAX_MESSAGE]).strip()
-    if secret:
-        text = text.replace(secret, "[redacted]")
+    text = str(value)[:_MAX_READ]
+    # Before anything is cut off: half a token would not be recognised.
+    for secret in filter(None, secrets):
+        text = text.replace(secret, REDACTED)
+    text = _CREDENTIAL.sub(REDACTED, text)
+    text = re.sub(r"\s+", " ", text[: 4 * MAX_MESSAGE]).strip()
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"

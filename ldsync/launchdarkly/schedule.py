@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ldsync.launchdarkly.outcome import Patience, Retry, Scope
+from ldsync.launchdarkly.outcome import Patience, Retry, RetryReason, Scope
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from ldsync.launchdarkly.pacing import Pacing
     from ldsync.sync.backoff import Backoff
@@ -26,15 +27,22 @@ class Schedule:
         operator: Waits after failures that a person has to end, by how many there were in a row.
         pacing: The gate in front of every request.
         rng: Source of jitter.
+        on_missing: Called when the environment itself seems to be gone.
     """
 
     def __init__(
-        self, transient: Backoff, operator: Backoff, pacing: Pacing, rng: random.Random
+        self,
+        transient: Backoff,
+        operator: Backoff,
+        pacing: Pacing,
+        rng: random.Random,
+        on_missing: Callable[[], None] = lambda: None,
     ) -> None:
         self._transient = transient
         self._operator = operator
         self._pacing = pacing
         self._rng = rng
+        self._on_missing = on_missing
         # In a row; under None those that concern everything.
         self._refusals: Counter[Segment | None] = Counter()
         self._until: dict[Segment, float] = {}
@@ -48,6 +56,8 @@ class Schedule:
         # Several batches in flight report one refusal: only the first makes the wait longer.
         first = now >= self._pacing.open_at
         if first:
+            if retry.reason is RetryReason.NOT_FOUND:
+                self._on_missing()
             self._refusals[None] += 1
         wait = self._operator.delay(self._refusals[None], self._rng, retry.after)
         if first:

@@ -52,6 +52,16 @@ class _Rendering:
     factory: structlog.BytesLoggerFactory | structlog.WriteLoggerFactory
 
 
+# Of the present configuration; none before the first.
+_REDACTORS: list[Redactor] = []
+
+
+def hide(secret: str) -> None:
+    """Have one more text replaced wherever it appears: a secret that was not known at the start."""
+    for redactor in _REDACTORS:
+        redactor.add(secret)
+
+
 def get_logger(**values: object) -> Logger:
     """A logger whose lines all carry `values`."""
     return cast("Logger", structlog.get_logger(**values))
@@ -81,13 +91,15 @@ def configure(
     threshold = logging.getLevelNamesMapping()[level.upper()]
     console = format == "console" or (format == "auto" and stream.isatty())
     rendering = _console(stream) if console else _json(stream)
+    redactor = Redactor(secrets)
+    _REDACTORS[:] = [redactor]
     steps: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         TimeStamper(fmt="iso", utc=True),
         StackInfoRenderer(),
         rendering.exceptions,
-        Redactor(secrets),
+        redactor,
     ]
     structlog.configure(
         processors=[*steps, rendering.line],

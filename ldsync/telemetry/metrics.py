@@ -307,9 +307,31 @@ class Metrics:
             "was no answer.",
             DURATION_BUCKETS,
         )
+        self.dry_run_requests: Family[tuple[str, str], Counter] = make.counters(
+            "ldsync_launchdarkly_dry_run_requests_total",
+            ("method", "route"),
+            "Requests that launchdarkly.dry_run kept from being sent; their changes count as "
+            "delivered.",
+        )
         self.rate_limit_remaining: Family[str, Gauge] = make.gauges(
             "ldsync_launchdarkly_rate_limit_remaining",
             ("family",),
             "Requests left in the current rate window, as LaunchDarkly last said; no series until "
             "it has. The rest of the account shares them.",
+        )
+        self.rate_limit: Family[str, Gauge] = make.gauges(
+            "ldsync_launchdarkly_rate_limit",
+            ("family",),
+            "Requests in a whole rate window: as LaunchDarkly last said, else the most that was "
+            "seen to be left. ldsync uses launchdarkly.budget_share of it.",
+        )
+        self.rate_limit_reset: Family[str, Gauge] = make.gauges(
+            "ldsync_launchdarkly_rate_limit_reset_timestamp_seconds",
+            ("family",),
+            "When that window ends, by LaunchDarkly's clock; 0 if it did not say.",
+        )
+        self.concurrency_limit = make.gauge(
+            "ldsync_launchdarkly_concurrency_limit",
+            "Requests that may be on their way at once: launchdarkly.max_in_flight, or less while "
+            "LaunchDarkly refuses or fails them. Worry if it stays low.",
         )

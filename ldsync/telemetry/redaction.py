@@ -1,8 +1,9 @@
 """Keeps secrets out of the log (P8): the last thing before a line is rendered.
 
-Two nets. Values under a key that names a secret (`authorization`, `sasl_password`, …) are replaced
-whatever they are. And the secrets of this process are replaced wherever their text appears, at any
-depth: in messages of other libraries, in exceptions, in headers that were logged by mistake.
+Three nets. Values under a key that names a secret (`authorization`, `sasl_password`, …) are
+replaced whatever they are. The secrets of this process are replaced wherever their text appears, at
+any depth: in messages of other libraries, in exceptions, in headers that were logged by mistake.
+And so is what looks like a credential of LaunchDarkly: its replies carry SDK keys.
 """
 
 import json
@@ -23,6 +24,10 @@ _SECRET_KEY = re.compile(
 )
 
 
+CREDENTIAL = r"\b(?:api|sdk|mob)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
+"""What API tokens, SDK keys and mobile keys of LaunchDarkly look like: a regular expression."""
+
+
 class Redactor:
     """A structlog processor that replaces secrets; what it lets through is only plain data.
 
@@ -36,7 +41,14 @@ class Redactor:
         Args:
             secrets: Exact texts. Empty ones are left out.
         """
-        self._replace = _replacer(secrets)
+        self._secrets = set(filter(None, secrets))
+        self._replace = _replacer(self._secrets)
+
+    def add(self, secret: str) -> None:
+        """Remember one more text that must not be seen; the others stay."""
+        if secret and secret not in self._secrets:
+            self._secrets.add(secret)
+            self._replace = _replacer(self._secrets)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """Return the event without secrets."""
@@ -73,10 +85,9 @@ def _names_secret(key: object, value: object) -> bool:
 
 def _replacer(secrets: Iterable[str]) -> Callable[[str], str]:
     # The longest first: a secret may begin with another one.
-    longest_first = sorted(filter(None, secrets), key=len, reverse=True)
-    if not longest_first:
-        return str
-    pattern = re.compile("|".join("".join(map(_however_escaped, each)) for each in longest_first))
+    longest_first = sorted(secrets, key=len, reverse=True)
+    exact = ["".join(map(_however_escaped, each)) for each in longest_first]
+    pattern = re.compile("|".join([*exact, CREDENTIAL]))
     return lambda text: pattern.sub(REDACTED, text)
 
 

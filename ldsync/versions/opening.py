@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ldsync.versions.advice import server_concerns, settings_concerns
@@ -40,15 +41,24 @@ def open_versions(ordering: OrderingSettings, environment: str, metrics: Metrics
     )
 
 
-async def examine(ordering: OrderingSettings) -> list[str]:
-    """Return what is wrong with the store, as it is configured and as it is found, in words.
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found out about a store: what keeps it from working, and what is to be improved."""
 
-    Looks at Redis, for at most `ordering.redis_timeout_seconds`, and changes nothing there.
+    trouble: str
+    concerns: tuple[str, ...]
+
+
+async def examine(ordering: OrderingSettings) -> Examined:
+    """Look at the store, as it is configured and as it is found.
+
+    Takes at most `ordering.redis_timeout_seconds`, and changes nothing in Redis.
 
     Raises:
         StoreMisconfigured: the store needs what is not installed.
     """
     concerns = settings_concerns(ordering)
+    trouble = ""
     if ordering.store == "redis":
         with _package():
             from ldsync.versions.connection import RedisConnection  # noqa: PLC0415 - an extra
@@ -58,10 +68,10 @@ async def examine(ordering: OrderingSettings) -> list[str]:
         try:
             concerns += server_concerns(await redis.info())
         except StoreUnavailable as error:
-            concerns.append(str(error))
+            trouble = str(error)
         finally:
             await redis.close()
-    return concerns
+    return Examined(trouble, tuple(concerns))
 
 
 @contextmanager

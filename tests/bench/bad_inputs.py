@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 MAPPING = '[[mappings]]\ncontext_kind = { path = "context.kind" }\n'
 """What the expectations hold for."""
 
-LARGEST = 2_000_000
+LARGEST = 2_600_000
+READ = 2_097_152
+"""Values above this, the default of `kafka.max_record_bytes`, are not read at all."""
 POINTED = 1_000_000
 """Values above this, the default of `dead_letters.max_letter_bytes`, become pointers."""
 
@@ -113,8 +115,14 @@ def _large(rng: random.Random, _number: int) -> Made:
     return "bad_json", b"{" + rng.randbytes(rng.randrange(100_000, 900_000))
 
 
-def _too_large(rng: random.Random, _number: int) -> Made:
-    return "bad_json", b"{" + rng.randbytes(rng.randrange(POINTED, LARGEST))
+def _to_point_to(rng: random.Random, _number: int) -> Made:
+    return "bad_json", b"{" + rng.randbytes(rng.randrange(POINTED, READ - 1))
+
+
+def _too_large(rng: random.Random, number: int) -> Made:
+    event = _event(rng, number)
+    event["traits"]["padding"] = "x" * rng.randrange(READ, LARGEST - 2000)
+    return "too_large", _json(event)
 
 
 def _scalar(rng: random.Random, _number: int) -> Made:
@@ -202,7 +210,8 @@ _MAKERS: list[tuple[Callable[[random.Random, int], Made], float]] = [
     (_not_a_number, 3),
     (_deep, 0.05),
     (_large, 0.05),
-    (_too_large, 0.01),
+    (_to_point_to, 0.01),
+    (_too_large, 0.005),
     (_scalar, 7),
     (_scalars, 3),
     (_nested_arrays, 2),

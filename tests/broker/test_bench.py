@@ -27,6 +27,7 @@ async def test_a_small_bench_measures_all_three_and_finds_full_batches() -> None
         assert f"{subject}: ratio to the parse limit" in output
 
 
+@pytest.mark.timeout(300)
 async def test_a_small_flood_of_bad_inputs_is_accounted_for() -> None:
     """`make letters`: counters, dead letters by hash and offsets are what the inputs say."""
     process = await asyncio.create_subprocess_exec(

@@ -35,6 +35,7 @@ async def rig(real_kafka: RealKafka) -> AsyncIterator[Rig]:
         yield rig
 
 
+@pytest.mark.timeout(300)
 async def test_50000_refused_changes_are_read_again_in_few_scans(rig: Rig) -> None:
     """Every one of them is kept byte for byte; memory is bounded meanwhile; all is committed."""
     values: dict[str, bytes] = {}
@@ -47,9 +48,13 @@ async def test_50000_refused_changes_are_read_again_in_few_scans(rig: Rig) -> No
             mixed = [event for pair in zip(events, others, strict=True) for event in pair]
             await rig.write(*mixed, partition=partition)
     with capture_logs() as logs:
-        hand = rig.work(writer=Refusing(), dead_letters={"timeout_seconds": 20.0})
+        hand = rig.work(
+            writer=Refusing(),
+            dead_letters={"timeout_seconds": 20.0},
+            kafka={"session_timeout_seconds": 30.0},
+        )
         await asyncio.gather(
-            *[rig.until_committed(rig.ends[number], number, limit=90.0) for number in range(3)]
+            *[rig.until_committed(rig.ends[number], number, limit=200.0) for number in range(3)]
         )
     assert hand.outcomes == {"delivered": COUNT, "rejected": COUNT}
     kept = {

@@ -66,6 +66,7 @@ def test_every_command_of_the_readme_is_known_here() -> None:
         "docker compose up --build",
         "export LDSYNC_LAUNCHDARKLY__API_TOKEN_FILE=/run/secrets/launchdarkly-token",
         "ldsync config --config config.toml",
+        "ldsync check --config config.toml",
         "ldsync run --config config.toml",
     ]
 
@@ -117,7 +118,7 @@ def test_ldsync_config_shows_the_configuration_of_the_readme(
     )
     assert done.returncode == 0, done.stderr
     shown = tomllib.loads(done.stdout)
-    assert shown["launchdarkly"]["project_key"] == "web-shop"
+    assert shown["launchdarkly"]["client_side_id"] == "6123456789abcdef01234567"
     assert TOKEN not in done.stdout
 
 
@@ -127,7 +128,10 @@ async def test_ldsync_run_serves_with_the_configuration_of_the_readme(
     """`ldsync run --config config.toml`, pointed at a broker and a simulator; SIGTERM ends it."""
     place = tomllib.loads(CONFIG)["launchdarkly"]
     async with Simulator(
-        project=place["project_key"], environment=place["environment_key"], token=TOKEN
+        project="web-shop",
+        environment="production",
+        token=TOKEN,
+        client_side_id=place["client_side_id"],
     ) as simulator:
         environment |= {
             "LDSYNC_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,

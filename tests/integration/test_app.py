@@ -19,6 +19,7 @@ from ldsync.config.sections import AdminSettings
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.feed import committed_offsets
 from ldsync.demo.simulator import Simulator
+from ldsync.launchdarkly import watch
 from tests.support.eventually import eventually
 from tests.support.ldsync_process import QUICK, TOKEN, LdsyncProcess, Tables, merged
 from tests.support.real_kafka import unused_port
@@ -259,6 +260,26 @@ async def test_an_environment_that_is_not_there_is_waited_for(
     await process.until_ready()
 
 
+async def test_an_environment_that_vanishes_is_waited_for_and_written_to_when_it_is_back(
+    broker: EmbeddedBroker, sim: Simulator, launch: Launch
+) -> None:
+    """The write that finds it gone has it looked up; nothing is lost, and nobody restarts it."""
+    process = launch({"launchdarkly": {"client_side_id": sim.client_side_id}})
+    await process.until_ready()
+    hidden = sim.world.projects["p"].environments.pop("e")
+    await _produce(broker, 5)
+
+    async def lost() -> bool:
+        status, body = await process.ask("/readyz")
+        return status == 503 and "environment e of project p" in body
+
+    await eventually(lost, "it says that the environment is gone", pause=0.02)
+    sim.world.projects["p"].environments["e"] = hidden
+    await process.until_ready(limit=60)
+    await eventually(lambda: len(sim.included("vip")) == 5, "all are in", 10.0)
+    assert len(_lines(process, "environment.resolved")) == 2
+
+
 @pytest.fixture
 def _collector_as_it_was() -> Iterator[None]:
     threshold = gc.get_threshold()
@@ -276,7 +297,7 @@ async def test_a_defect_of_the_look_up_ends_the_process(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(app, "probe", fail)
+    monkeypatch.setattr(watch, "resolve", fail)
     settings = Settings(
         kafka=KafkaSettings(bootstrap_servers=broker.bootstrap_servers, topics=("events",)),
         launchdarkly=LaunchDarklySettings(

@@ -57,9 +57,9 @@ async def test_readiness_follows_the_life_of_the_worker(rig: Rig) -> None:
 
 
 async def test_readiness_waits_for_the_environment_and_ends_with_a_signal(rig: Rig) -> None:
-    """Both are told by the application; reasons add up."""
+    """Reasons add up."""
     hand = rig.work()
-    hand.report.environment_problem = "the environment is not there"
+    hand.parts.environment.lose("the environment is not there")
     assert reasons(hand) == (JOINING, "the environment is not there")
     await hand.until_assigned(2)
     assert reasons(hand) == ("the environment is not there",)
@@ -185,6 +185,7 @@ async def test_the_status_says_what_an_operator_may_want_to_know(rig: Rig) -> No
     assert status["launchdarkly"] == {
         "project": "p",
         "environment": "e",
+        "client_side_id": "",
         "problem": "",
         "gate_open_in_seconds": 0.0,
         "gate_reason": "",

@@ -11,11 +11,12 @@ from pydantic import SecretStr
 from redis.crc import key_slot
 from structlog.testing import capture_logs
 
-from ldsync.config import OrderingSettings
+from ldsync.checks.finding import State
+from ldsync.checks.ordering import check_ordering
+from ldsync.config import OrderingSettings, Settings
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions import scripts
 from ldsync.versions.base import StoreState, StoreUnavailable
-from ldsync.versions.opening import examine
 from ldsync.versions.redis import RedisVersions
 from tests.support.certificates import make_certificates
 from tests.support.core import segment, stamp
@@ -467,18 +468,22 @@ async def test_an_evicting_redis_is_warned_of_once(own_redis: RealRedis, open_st
 
 
 async def test_a_check_finds_what_is_wrong_and_changes_nothing(own_redis: RealRedis) -> None:
-    """Of the settings, of the server, or that there is none."""
-    ordering = OrderingSettings(
-        store="redis", redis_url=SecretStr(own_redis.url), retention_seconds=60.0
-    )
-    assert len(await examine(ordering)) == 1
+    """With the settings, with the server, or that there is none."""
+    ordering = OrderingSettings(store="redis", redis_url=SecretStr(own_redis.url))
+    settings = Settings(ordering=ordering)
+    assert [each.state for each in await check_ordering(settings)] == [State.OK]
     own_redis.client.config_set("maxmemory-policy", "allkeys-lru")
-    assert len(await examine(ordering)) == 2
+    short = ordering.model_copy(update={"retention_seconds": 60.0})
+    found = await check_ordering(Settings(ordering=short))
+    assert [each.state for each in found] == [State.WARNING] * 2
     assert own_redis.client.dbsize() == 0
     own_redis.kill()
-    (_, problem) = await examine(ordering)
-    assert "cannot be reached" in problem
-    assert await examine(OrderingSettings()) == []
+    (away,) = await check_ordering(settings)
+    assert away.state is State.FAILED
+    assert "cannot be reached" in away.detail
+    (memory,) = await check_ordering(Settings())
+    assert memory.state is State.OK
+    assert "keyed by user" in memory.detail
 
 
 async def test_in_a_cluster_the_node_that_has_the_slot_is_found(

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.simulator import Answer, Fault
+from ldsync.launchdarkly.environment import Found
 from tests.support.eventually import eventually
 from tests.support.worker_rig import Rig, events_of, patches, people, rigged
 
@@ -35,6 +36,46 @@ async def test_an_event_reaches_the_segment_and_its_offset_is_committed(rig: Rig
     assert rig.sim.included("vip") == {"u-1"}
     assert await rig.committed() == {0: 1}
     assert hand.outcomes == {"delivered": 1}
+
+
+async def test_nothing_is_written_before_the_environment_is_found(rig: Rig) -> None:
+    """Records are consumed and wait; as soon as it is known where to, they are delivered."""
+    hand = rig.work(resolved=False)
+    await rig.enter("u-1", "u-2")
+    await hand.until_consumed(2)
+    await rig.enter("u-1", entered=False)
+    await hand.until_consumed(3)
+    assert rig.sim.requests == []
+    assert hand.outcomes == {"coalesced": 1}
+    hand.parts.environment.resolve(Found("p", "e"))
+    await rig.until_settled()
+    assert rig.sim.included("vip") == {"u-2"}
+
+
+async def test_a_dry_run_does_everything_but_write_and_commit(rig: Rig) -> None:
+    """Segments are looked up for real; what would be sent is logged and counted."""
+    rig.sim.create_segment("theirs")
+    with capture_logs() as logs:
+        hand = rig.work(dry_run=True, kafka={"first_start": "earliest"})
+        await rig.enter("u-1", "u-2")
+        await rig.enter("u-1", entered=False)
+        await rig.enter("u-1", audience="theirs")
+        await hand.until(lambda: hand.outcomes.get("delivered", 0) >= 2, "all is pretended")
+        await hand.until(lambda: events_of(logs, "batch.retry"), "one may not be adopted")
+        await hand.stop()
+    assert rig.sim.state() == {"theirs": {}}
+    assert {each.method for each in rig.sim.requests} == {"GET"}
+    assert await rig.committed() == {}
+    not_sent = events_of(logs, "launchdarkly.not_sent")
+    assert [each["method"] for each in not_sent][:2] == ["POST", "PATCH"]
+    assert not_sent[1]["path"] == "/api/v2/segments/p/e/vip"
+    patches_kept = {
+        "method": "PATCH",
+        "route": "/api/v2/segments/{projectKey}/{environmentKey}/{segmentKey}",
+    }
+    assert hand.metric("ldsync_launchdarkly_dry_run_requests_total", **patches_kept) >= 1
+    assert hand.metric("ldsync_commits_total", outcome="committed") == 0
+    assert "u-1" not in repr(not_sent)
 
 
 async def test_records_that_change_nothing_never_block_the_commit(rig: Rig) -> None:

@@ -65,11 +65,13 @@ class LdsyncProcess:
         directory: Path,
         settings: Tables,
         environment: Mapping[str, str] | None = None,
+        token: str = TOKEN,
         mappings: str = "",
     ) -> None:
         self.port = unused_port()
         self._settings = merged({"admin": {"port": self.port}}, settings)
-        self._environment = {"LDSYNC_LAUNCHDARKLY__API_TOKEN": TOKEN, **(environment or {})}
+        own = {"LDSYNC_LAUNCHDARKLY__API_TOKEN": token} if token else {}
+        self._environment = own | dict(environment or {})
         self._mappings = mappings
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from ldsync.launchdarkly.outcome import Outcome, Retry
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.request import SEMANTIC_PATCH
 from ldsync.launchdarkly.segments import Adopt, Terms
+from ldsync.launchdarkly.token import Token
 from ldsync.launchdarkly.writers.big import BigWriter
 from ldsync.launchdarkly.writers.semantic_patch import MAX_OPERATIONS
 from ldsync.launchdarkly.writers.sides import ExitAction
@@ -73,7 +75,7 @@ class Desk:
         max_members: int = 1_000,
         timeout_seconds: float = 10.0,
         environment: str = "e",
-        token: str = TOKEN,
+        token: str | Token = TOKEN,
         url: str | None = None,
     ) -> None:
         self.sim = sim
@@ -127,6 +129,11 @@ class Desk:
     async def write(self, changes: dict[str, str], segment: Segment | None = None) -> Outcome:
         """Write a batch."""
         return await self.writer.write(segment or self.vip, changes)
+
+    @staticmethod
+    def now() -> float:
+        """Monotonic seconds, as the gate counts them."""
+        return time.monotonic()
 
     async def waits(self, changes: dict[str, str], segment: Segment | None = None) -> Retry:
         """Write a batch that has to wait."""

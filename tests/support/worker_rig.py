@@ -27,7 +27,7 @@ from ldsync.engage.mapping import Mapping as EventMapping
 from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.client import LaunchDarklyClient
-from ldsync.launchdarkly.environment import Environment
+from ldsync.launchdarkly.environment import Environment, Found
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.segments import Terms
@@ -74,6 +74,8 @@ class Options:
     commit: float = 1.0
     operator: float = 0.2
     longest_operator: float = 2.0
+    resolved: bool = True
+    dry_run: bool = False
     kafka: Mapping[str, Any] = field(default_factory=dict)
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
     writer: Any = None
@@ -101,6 +103,9 @@ class Hand:
         self.options = options
         self.metrics = Metrics()
         pacing = Pacing(budget_share=1.0, rng=rng)
+        environment = Environment(PROJECT, ENVIRONMENT)
+        if options.resolved:
+            environment.resolve(Found(PROJECT, ENVIRONMENT))
         self.client = LaunchDarklyClient(
             rig.sim.url,
             TOKEN,
@@ -108,6 +113,7 @@ class Hand:
             max_in_flight=options.max_in_flight,
             pacing=pacing,
             metrics=self.metrics,
+            dry_run=options.dry_run,
         )
         own: dict[str, Any] = {
             "bootstrap_servers": rig.broker.bootstrap_servers,
@@ -125,18 +131,20 @@ class Hand:
             dead_letters=DeadLetters(
                 dead_letters_settings(**options.dead_letters),
                 settings,
-                Decoder(EventMapping()),
+                lambda: Decoder(EventMapping()),
                 self.metrics,
                 structlog.get_logger(),
             ),
             versions=self._versions(),
-            writer=self._writer(rng),
+            writer=self._writer(environment, rng),
+            environment=environment,
             pacing=pacing,
             schedule=Schedule(
                 Backoff(0.02, 0.1),
                 Backoff(options.operator, options.longest_operator, 0.5),
                 pacing,
                 rng,
+                environment.doubt,
             ),
             journal=Journal(self.metrics),
             metrics=self.metrics,
@@ -151,10 +159,15 @@ class Hand:
         self.worker = Worker(
             self.parts,
             policy,
-            lambda listener: Source(settings, listener, self.metrics, structlog.get_logger()),
+            lambda listener: Source(
+                settings,
+                listener,
+                self.metrics,
+                structlog.get_logger(),
+                dry_run=options.dry_run,
+            ),
         )
-        self.report = Report(self.worker, self.parts, Environment(PROJECT, ENVIRONMENT))
-        self.report.environment_problem = ""
+        self.report = Report(self.worker, self.parts, environment)
         self.report.bind(self.metrics)
         self.most = 0
         self.states = [self.worker.state.value]
@@ -175,10 +188,10 @@ class Hand:
             )
         return GatedVersions(versions, options.gates, options.name) if options.gates else versions
 
-    def _writer(self, rng: random.Random) -> Any:
+    def _writer(self, environment: Environment, rng: random.Random) -> Any:
         writer = self.options.writer or StandardWriter(
             self.client,
-            Environment(PROJECT, ENVIRONMENT),
+            environment,
             Terms(),
             metrics=self.metrics,
             rng=rng,

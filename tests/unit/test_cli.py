@@ -21,7 +21,7 @@ from tests.support.commands import call, run_python, start
 from tests.support.configs import REQUIRED_VARIABLES, TOKEN, write
 
 COMMANDS = [
-    *("run", "config", "healthcheck", "version", "simulator", "generate", "demo"),
+    *("run", "config", "check", "healthcheck", "version", "simulator", "generate", "demo"),
     *("explain", "check-events"),
 ]
 

@@ -11,6 +11,8 @@ LOGIN = {"kafka.sasl_username": '"u"', "kafka.sasl_password": '"p"'}
 OAUTH = {"kafka.sasl_mechanism": '"OAUTHBEARER"'}
 PROVIDER = {"kafka.sasl_oauth_token_provider": '"a.b:c"'}
 SSL = {"kafka.security_protocol": '"SSL"'}
+CLIENT_SIDE_ID = {"launchdarkly.client_side_id": '"6123456789abcdef01234567"'}
+NO_KEYS = {"launchdarkly.project_key": "", "launchdarkly.environment_key": ""}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,23 @@ SSL = {"kafka.security_protocol": '"SSL"'}
         pytest.param({"retry.initial_seconds": "30"}, id="constant retries"),
         pytest.param({"buffer.max_changes": "1500"}, id="a buffer of one batch"),
         pytest.param({"launchdarkly.tags": "[]", "launchdarkly.adopt": '"any"'}, id="no tags"),
+        pytest.param({**NO_KEYS, **CLIENT_SIDE_ID}, id="the client-side ID alone"),
+        pytest.param(CLIENT_SIDE_ID, id="client-side ID and keys"),
+        pytest.param({"launchdarkly.instance": '"eu"'}, id="an instance by name"),
+        pytest.param(
+            {
+                "launchdarkly.instance": '"eu"',
+                "launchdarkly.base_url": '"https://app.eu.launchdarkly.com/"',
+            },
+            id="an instance and its address",
+        ),
+        pytest.param(
+            {
+                "launchdarkly.instance": '"us"',
+                "launchdarkly.base_url": '"http://127.0.0.1:8030"',
+            },
+            id="an address instead of the default instance",
+        ),
         pytest.param(
             {
                 "shutdown.drain_seconds": "0.2",
@@ -83,6 +102,36 @@ def test_what_keeps_the_rules_is_taken(tmp_path: Path, values: dict[str, str]) -
             "launchdarkly.environment_key",
             "is required",
             id="environment",
+        ),
+        pytest.param(
+            NO_KEYS, "launchdarkly.client_side_id", "is required", id="no environment at all"
+        ),
+        pytest.param(
+            {**CLIENT_SIDE_ID, "launchdarkly.project_key": ""},
+            "launchdarkly.project_key",
+            "required with launchdarkly.environment_key",
+            id="client-side ID and one key",
+        ),
+        pytest.param(
+            {
+                "launchdarkly.instance": '"eu"',
+                "launchdarkly.base_url": '"https://app.launchdarkly.com"',
+            },
+            "launchdarkly.base_url",
+            'contradicts launchdarkly.instance = "eu"',
+            id="an instance and the address of another",
+        ),
+        pytest.param(
+            {"launchdarkly.ca_file": '"/nowhere.pem"'},
+            "launchdarkly.ca_file",
+            "is no file that can be read",
+            id="authorities that are not there",
+        ),
+        pytest.param(
+            {"launchdarkly.ca_file": f'"{__file__}"'},
+            "launchdarkly.ca_file",
+            "holds no certificates in PEM form",
+            id="authorities that are none",
         ),
         pytest.param(
             {"kafka.topics": '["a"]', "kafka.topic_pattern": '"a"'},

@@ -7,7 +7,9 @@ import pytest
 
 from ldsync.config import ConfigError, Settings, load, load_with_sources
 from ldsync.config.effective import render
+from ldsync.config.hidden import secrets_of
 from ldsync.config.schema import Key, all_keys
+from ldsync.config.secrets import FileSecret, read_secret
 from tests.support.configs import REQUIRED, REQUIRED_VARIABLES, TOKEN, problems_of, write
 
 SECRETS = [key for key in all_keys(Settings) if key.secret]
@@ -23,9 +25,10 @@ SURROUNDINGS = {
 }
 
 
-def given(key: Key) -> str:
-    """A value for a secret, with the canary in it."""
-    return f"redis://:{CANARY}@cache" if key.name == "redis_url" else CANARY
+def canary(key: Key) -> str:
+    """A value for a secret that is allowed for it."""
+    urls = {"proxy": f"http://user:{CANARY}@proxy:3128", "redis_url": f"redis://:{CANARY}@cache"}
+    return urls.get(key.name, CANARY)
 
 
 def value_of(settings: Settings, key: Key) -> str:
@@ -47,12 +50,13 @@ def test_the_secrets_are_the_token_and_the_passwords() -> None:
         "kafka.sasl_password",
         "kafka.ssl_key_password",
         "launchdarkly.api_token",
+        "launchdarkly.proxy",
         "ordering.redis_url",
     ]
     suspicious = [
         key.path
         for key in all_keys(Settings)
-        if key.name.endswith(("token", "password", "redis_url"))
+        if key.name.endswith(("token", "password", "proxy", "redis_url"))
     ]
     assert suspicious == [key.path for key in SECRETS]
 
@@ -64,12 +68,37 @@ def test_a_secret_is_read_from_a_file_without_its_line_break(
 ) -> None:
     """As Docker and Kubernetes mount it, and as an editor leaves it."""
     secret = tmp_path / "secret"
-    secret.write_bytes(given(key).encode() + ending.encode())
+    secret.write_bytes(canary(key).encode() + ending.encode())
 
     loaded = load_with_sources(surroundings(tmp_path, key), {key.file_variable: str(secret)})
 
-    assert value_of(loaded.settings, key) == given(key)
+    assert value_of(loaded.settings, key) == canary(key)
     assert loaded.sources[key.path] == f"file {str(secret)!r} named by {key.file_variable}"
+
+
+@pytest.mark.parametrize("key", SECRETS, ids=lambda key: key.path)
+def test_a_secret_from_a_file_knows_its_file(tmp_path: Path, key: Key) -> None:
+    """So that it can be read again when it changes."""
+    secret = tmp_path / "secret"
+    secret.write_text(canary(key), encoding="utf-8")
+
+    settings = load(surroundings(tmp_path, key), {key.file_variable: str(secret)})
+
+    found = getattr(getattr(settings, key.section), key.name)
+    assert isinstance(found, FileSecret)
+    assert found.file == secret
+    assert read_secret(found.file) == canary(key)
+    assert CANARY not in repr(found)
+
+
+def test_everything_secret_is_named_to_the_log(tmp_path: Path) -> None:
+    """The password of a proxy also by itself, and as it reads once it is decoded."""
+    proxy = '"http://user:p%40ss@proxy:3128"'
+    settings = load(write(tmp_path, {**SURROUNDINGS, "launchdarkly.proxy": proxy}), {})
+
+    assert {TOKEN, f"{CANARY}-password", "http://user:p%40ss@proxy:3128", "p%40ss", "p@ss"} == set(
+        filter(None, secrets_of(settings))
+    )
 
 
 def test_the_environment_wins_over_the_file_of_a_secret_and_that_over_toml(tmp_path: Path) -> None:
@@ -134,10 +163,10 @@ def test_a_file_of_a_secret_that_cannot_be_read_is_named(
 @pytest.mark.parametrize("key", SECRETS, ids=lambda key: key.path)
 def test_settings_never_show_a_secret(tmp_path: Path, key: Key) -> None:
     """Neither printed, nor dumped, nor as the effective configuration."""
-    loaded = load_with_sources(surroundings(tmp_path, key), {key.variable: given(key)})
+    loaded = load_with_sources(surroundings(tmp_path, key), {key.variable: canary(key)})
     settings = loaded.settings
 
-    assert value_of(settings, key) == given(key)
+    assert value_of(settings, key) == canary(key)
     shown = [repr(loaded), str(settings), repr(settings), render(loaded)]
     shown += [str(settings.model_dump()), settings.model_dump_json()]
     assert [text for text in shown if CANARY in text] == []

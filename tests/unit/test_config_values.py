@@ -40,6 +40,8 @@ WRONG_TEXT = {
     "kafka.sasl_oauth_token_provider": "package.module",
     "launchdarkly.api_token": "two words",
     "launchdarkly.base_url": "app.launchdarkly.com",
+    "launchdarkly.proxy": "proxy:3128",
+    "launchdarkly.ca_file": "/nowhere.pem",
     "launchdarkly.client_side_id": "production",
     "launchdarkly.view_keys": "web shop",
     "launchdarkly.project_key": "Web shop",
@@ -154,6 +156,8 @@ def test_ranges_end_where_they_should(tmp_path: Path, path: str, good: str, bad:
         pytest.param("launchdarkly.base_url", '"http://127.0.0.1:8030"', id="plain http"),
         pytest.param("launchdarkly.base_url", '"https://app.eu.launchdarkly.com/"', id="a slash"),
         pytest.param("launchdarkly.project_key", '"Web_shop.2-x"', id="a key"),
+        pytest.param("launchdarkly.proxy", '"http://user:p@proxy.example:3128/"', id="a proxy"),
+        pytest.param("launchdarkly.proxy", '"none"', id="no proxy"),
         pytest.param("naming.segment_key", '"engage-{audience_key}-{audience_id}"', id="both"),
         pytest.param("naming.segment_key", '"{audience_id}"', id="the id alone"),
         pytest.param("naming.segment_key", '"a.B_9-{audience_id}._-"', id="all that keys may have"),
@@ -184,6 +188,11 @@ def test_the_forms_that_are_meant_are_taken(tmp_path: Path, path: str, literal: 
         pytest.param("launchdarkly.base_url", '"https://[x"', "http:// or https://", id="no IPv6"),
         pytest.param("launchdarkly.base_url", '"http://x:99999"', "http:// or", id="no port"),
         pytest.param("launchdarkly.base_url", '"http://x/?a=b"', "a query", id="a query"),
+        pytest.param("launchdarkly.proxy", '"socks5://x:1"', "http:// or https://", id="socks"),
+        pytest.param("launchdarkly.proxy", '"http://x:99999"', "http:// or", id="proxy port"),
+        pytest.param("launchdarkly.proxy", '"http://x/y"', "without a path", id="proxy path"),
+        pytest.param("launchdarkly.client_side_id", '"5f"', "24 hexadecimal digits", id="id"),
+        pytest.param("launchdarkly.client_side_id", '"sdk-1"', "is a secret", id="SDK key as id"),
         pytest.param("launchdarkly.tags", f'["{"a" * 65}"]', "1 to 64", id="a long tag"),
         pytest.param("naming.segment_key", '"all"', "would go to one segment", id="constant"),
         pytest.param("naming.segment_key", '"{audience_key"', "is not a template", id="brace"),
@@ -271,6 +280,30 @@ def test_a_slash_at_the_end_of_the_address_is_dropped(tmp_path: Path) -> None:
     settings = load(write(tmp_path, {"launchdarkly.base_url": '"https://example.com/"'}), {})
 
     assert settings.launchdarkly.base_url == "https://example.com"
+
+
+@pytest.mark.parametrize(
+    ("instance", "address"),
+    [
+        ("us", "https://app.launchdarkly.com"),
+        ("eu", "https://app.eu.launchdarkly.com"),
+        ("federal", "https://app.launchdarkly.us"),
+    ],
+)
+def test_an_instance_stands_for_its_address(tmp_path: Path, instance: str, address: str) -> None:
+    """launchdarkly-api contract 1.1; from the file and from the environment."""
+    written = load(write(tmp_path, {"launchdarkly.instance": f'"{instance}"'}), {})
+    named = load(write(tmp_path, {}), {"LDSYNC_LAUNCHDARKLY__INSTANCE": instance})
+
+    assert written.launchdarkly.base_url == named.launchdarkly.base_url == address
+
+
+def test_a_client_side_id_is_kept_in_lower_case(tmp_path: Path) -> None:
+    """It is compared with what LaunchDarkly shows."""
+    identity = '"6123456789ABCDEF01234567"'
+    settings = load(write(tmp_path, {"launchdarkly.client_side_id": identity}), {})
+
+    assert settings.launchdarkly.client_side_id == "6123456789abcdef01234567"
 
 
 def test_a_long_wrong_value_is_shortened(tmp_path: Path) -> None:

@@ -357,6 +357,30 @@ def test_a_secret_is_recognised_however_it_is_escaped(secret: str) -> None:
         assert re.sub(r"\W", "", shown) in {"redacted", "OSErrorredacted"}, text
 
 
+def test_a_secret_that_comes_later_is_hidden_from_then_on(stream: io.TextIOWrapper) -> None:
+    """A token that was renewed; the old one stays hidden."""
+    log.configure(secrets=["api-the-old-one"], stream=stream)
+    logger = log.get_logger()
+    logger.info("before api-the-new-one")
+    log.hide("api-the-new-one")
+    log.hide("")
+    logger.info("after api-the-new-one and api-the-old-one")
+
+    assert [line["event"] for line in _lines(stream)] == [
+        "before api-the-new-one",
+        f"after {REDACTED} and {REDACTED}",
+    ]
+
+
+@pytest.mark.parametrize("prefix", ["api", "sdk", "mob"])
+def test_what_looks_like_a_credential_of_launchdarkly_is_replaced(prefix: str) -> None:
+    """Nobody has to know the SDK keys that its replies carry; segments may begin like that."""
+    credential = f"{prefix}-0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+    clean = Redactor([])(None, "info", {"event": f"got {credential}.", "segment": f"{prefix}-beta"})
+
+    assert clean == {"event": f"got {REDACTED}.", "segment": f"{prefix}-beta"}
+
+
 @pytest.mark.parametrize("secrets", [[], [""]], ids=["none", "empty"])
 def test_without_secrets_nothing_is_replaced(secrets: list[str]) -> None:
     """A password that is not set must not turn up between all letters."""

@@ -61,7 +61,11 @@ ldsync_dead_letters_pending gauge
 ldsync_segments_created_total counter
 ldsync_segments_full gauge
 ldsync_launchdarkly_request_duration_seconds histogram method,route,status
+ldsync_launchdarkly_dry_run_requests_total counter method,route
 ldsync_launchdarkly_rate_limit_remaining gauge family
+ldsync_launchdarkly_rate_limit gauge family
+ldsync_launchdarkly_rate_limit_reset_timestamp_seconds gauge family
+ldsync_launchdarkly_concurrency_limit gauge
 """
 
 
@@ -84,6 +88,9 @@ def _use_everything(metrics: Metrics) -> None:
     metrics.dead_letters["bad_json"].inc()
     metrics.request_duration["PATCH", "/segments/{key}", "200"].observe(0.1)
     metrics.rate_limit_remaining["global"].set(5)
+    metrics.rate_limit["global"].set(10)
+    metrics.dry_run_requests["PATCH", "/segments/{key}"].inc()
+    metrics.rate_limit_reset["global"].set(1_795_104_000)
 
 
 def test_names_types_and_labels_are_the_published_ones(metrics: Metrics) -> None:

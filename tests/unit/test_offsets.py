@@ -23,6 +23,7 @@ class Broker:
         self.assigned = frozenset({P0, P1})
         self.at: dict[Partition, int] = {}
         self.behind: dict[Partition, int] = {}
+        self.dry_run = False
         self.outcome = CommitOutcome.COMMITTED
         self.commits: list[dict[Partition, int]] = []
 
@@ -103,6 +104,16 @@ async def test_where_nothing_waits_transaction_markers_are_passed(
     waiting.release()
     await offsets.commit()
     assert broker.commits == [{P0: 21}, {P1: 9}]
+
+
+async def test_a_commit_of_a_dry_run_is_not_counted(
+    broker: Broker, ledger: Ledger, offsets: Offsets, metrics: Metrics
+) -> None:
+    """The source takes it for done without asking anybody."""
+    broker.dry_run = True
+    ledger.account(P0).open_chunk(0, 5, 0).release()
+    assert await offsets.commit() is CommitOutcome.COMMITTED
+    assert metrics.commits["committed"]._value.get() == 0  # noqa: SLF001
 
 
 async def test_what_was_passed_is_never_taken_back(

@@ -1,11 +1,12 @@
 """What came of a request, in words for the operator."""
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ldsync.launchdarkly.outcome import Patience, Retry, RetryReason, Scope, Verdict
-from ldsync.launchdarkly.reply import MAX_MESSAGE, NoAnswer, Reply, Silence, read_reply
+from ldsync.launchdarkly.reply import MAX_ERROR, MAX_MESSAGE, NoAnswer, Reply, Silence, read_reply
 
 TOKEN = "api-00000000-secret"
 DOING = "writing to segment vip"
@@ -16,7 +17,7 @@ def read(
 ) -> Reply:
     """A reply as the client reads it."""
     return read_reply(
-        status, raw, content_type=content_type, secret=TOKEN, started=7.0, after=after
+        status, raw, content_type=content_type, secrets=[TOKEN], started=7.0, after=after
     )
 
 
@@ -64,7 +65,7 @@ def test_the_token_never_appears_in_a_message() -> None:
 def test_without_a_token_there_is_nothing_to_redact() -> None:
     """An empty token is in every text, and stands for none."""
     raw = b'{"message":"no token"}'
-    reply = read_reply(401, raw, content_type="", secret="", started=0.0, after=0.0)
+    reply = read_reply(401, raw, content_type="", secrets=[""], started=0.0, after=0.0)
     assert reply.error == "401 (no token)"
 
 
@@ -72,6 +73,23 @@ def test_messages_are_kept_short() -> None:
     """A proxy's novel does not fill the log."""
     reply = read(500, b'{"message":"' + b"x" * 100_000 + b'"}')
     assert len(reply.message) == MAX_MESSAGE
+
+
+def test_a_secret_is_found_before_a_message_is_cut() -> None:
+    """Half a token is no secret any more that a search would find, but it is half a token."""
+    padding = "x" * (MAX_MESSAGE - 21) + " "
+    credential = "sdk-0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+    for said in (TOKEN, credential):
+        body = orjson.dumps({"message": padding + said, "code": said})
+        reply = read_reply(400, body, content_type="", secrets=[TOKEN], started=0.0, after=0.0)
+        assert said[:12] not in reply.message + reply.error
+
+
+def test_an_error_too_large_to_come_from_launchdarkly_is_not_parsed() -> None:
+    """Parsing it would hold up everything else."""
+    body = orjson.dumps({"code": "x" * MAX_ERROR})
+    reply = read_reply(400, body, content_type="a/b", secrets=[], started=0.0, after=0.0)
+    assert f"no JSON: {len(body)} bytes of a/b" in reply.error
 
 
 @given(st.integers(300, 599), st.binary(max_size=200), st.text(max_size=20))

@@ -74,6 +74,21 @@ def test_what_concerns_everything_closes_the_gate(schedule: Schedule, pacing: Pa
     assert pacing.open_at == NOW + 91.0
 
 
+def test_a_missing_environment_is_asked_for_once(pacing: Pacing) -> None:
+    """The first of several batches that find it gone says so; a lost permission is no reason."""
+    asked: list[bool] = []
+    backoff = Backoff(30.0, 3600.0, 1.0)
+    schedule = Schedule(
+        backoff, backoff, pacing, random.Random(1), on_missing=lambda: asked.append(True)
+    )
+    gone = Retry(RetryReason.NOT_FOUND, "gone", scope=Scope.EVERYTHING, patience=Patience.OPERATOR)
+    schedule.failed(ONE, 1, LOCKED_OUT, NOW)
+    assert asked == []
+    schedule.failed(ONE, 2, gone, NOW + 31.0)
+    schedule.failed(TWO, 1, gone, NOW + 31.1)
+    assert asked == [True]
+
+
 def test_any_success_shows_that_not_everything_is_locked(schedule: Schedule) -> None:
     """Whichever segment it is."""
     schedule.failed(ONE, 1, LOCKED_OUT, NOW)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ldsync.config import OrderingSettings
+from ldsync.checks.finding import State
+from ldsync.checks.ordering import check_ordering
+from ldsync.config import OrderingSettings, Settings
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.base import StoreMisconfigured
 from ldsync.versions.memory import MemoryVersions
@@ -73,3 +75,6 @@ async def test_a_missing_package_is_a_mistake_of_the_configuration(
         open_versions(REDIS, "p/e", Metrics())
     with pytest.raises(StoreMisconfigured, match="pip install"):
         await examine(REDIS)
+    (finding,) = await check_ordering(Settings(ordering=REDIS))
+    assert finding.state is State.FAILED
+    assert "pip install" in finding.detail

@@ -1,6 +1,7 @@
 """What the simulated account holds: projects, their environments, and the segments in those."""
 
 import hashlib
+import uuid
 
 from ldsync.demo.simulator.refusal import Refusal
 from ldsync.demo.simulator.segment import Segment
@@ -28,6 +29,16 @@ class Environment:
     def path(self) -> str:
         """Its address in the API."""
         return f"/api/v2/projects/{self.project_key}/environments/{self.key}"
+
+    @property
+    def sdk_key(self) -> str:
+        """Its SDK key: a secret that must not leave a client's replies."""
+        return f"sdk-{uuid.uuid5(uuid.NAMESPACE_URL, 'sdk' + self.id)}"
+
+    @property
+    def mobile_key(self) -> str:
+        """Its mobile key: likewise."""
+        return f"mob-{uuid.uuid5(uuid.NAMESPACE_URL, 'mob' + self.id)}"
 
     def segment(self, key: str) -> Segment:
         """The segment of that key.
@@ -69,8 +80,8 @@ class Environment:
             "_id": self.id,
             "key": self.key,
             "name": self.key.capitalize(),
-            "apiKey": f"sdk-{stable_id('sdk' + self.id)}",
-            "mobileKey": f"mob-{stable_id('mob' + self.id)}",
+            "apiKey": self.sdk_key,
+            "mobileKey": self.mobile_key,
             "color": "417505",
             "defaultTtl": 0,
             "secureMode": False,

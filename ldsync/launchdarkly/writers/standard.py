@@ -39,7 +39,7 @@ class StandardWriter:
 
     Args:
         client: Sends the requests.
-        environment: Where to.
+        environment: Where to; must be resolved before anything is written.
         terms: What the operator wants of segments.
         exit_action: What happens to members that leave.
         metrics: Counts the segments created, and those that are full.

@@ -1,0 +1,94 @@
+"""What `ldsync run` needs of Kafka: brokers, topics, the group's offsets, dead-letter topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ldsync.checks.finding import Finding, State
+from ldsync.kafka.errors import SourceError, SourceMisconfigured
+from ldsync.kafka.inspection import look, missing_letter_topics
+
+if TYPE_CHECKING:
+    from ldsync.config import KafkaSettings, Settings
+    from ldsync.kafka.inspection import View
+
+#: Whoever waits for the check sits in front of it.
+_LONGEST_WAIT: Final = 10.0
+
+
+async def check_kafka(settings: Settings) -> list[Finding]:
+    """Look at Kafka; the group is not joined."""
+    kafka = settings.kafka
+    wait = min(kafka.start_timeout_seconds, _LONGEST_WAIT)
+    try:
+        view = await look(kafka.model_copy(update={"start_timeout_seconds": wait}))
+    except SourceError as error:
+        passing = "See whether the brokers are up and can be reached from here"
+        advice = "" if isinstance(error, SourceMisconfigured) else passing
+        return [Finding("Kafka", State.FAILED, str(error), advice)]
+    return [
+        Finding("Kafka", State.OK, f"{kafka.bootstrap_servers} answers"),
+        _topics(view),
+        _group(kafka, view),
+    ]
+
+
+async def check_dead_letters(settings: Settings) -> list[Finding]:
+    """Whether there are topics for dead letters; none is made, and none is written to."""
+    name, letters = "dead letters", settings.dead_letters
+    if not letters.enabled:
+        off = "invalid records are only counted and logged (dead_letters.enabled)"
+        return [Finding(name, State.OK, off)]
+    try:
+        missing = await missing_letter_topics(letters, settings.kafka)
+    except SourceMisconfigured as error:
+        return [Finding(name, State.FAILED, str(error))]
+    except SourceError as error:
+        return [Finding(name, State.UNKNOWN, str(error))]
+    if not missing:
+        exist = "their topics exist; whether they may be written shows with the first letter"
+        return [Finding(name, State.OK, exist)]
+    topics = ", ".join(sorted(missing))
+    if letters.create_topic:
+        detail = f"{topics} is missing, and ldsync makes it at the start if it may"
+        return [Finding(name, State.UNKNOWN, detail, "Allow Create on it, or create it")]
+    return [
+        Finding(
+            name,
+            State.FAILED,
+            f"{topics} is missing, and ldsync is not to make it (dead_letters.create_topic)",
+            "Create it, or set dead_letters.enabled = false",
+        )
+    ]
+
+
+def _topics(view: View) -> Finding:
+    sizes = (f"{name} ({_many(size, 'partition')})" for name, size in sorted(view.topics.items()))
+    return Finding("topics", State.OK, ", ".join(sizes))
+
+
+def _group(settings: KafkaSettings, view: View) -> Finding:
+    group, total = settings.group_id, sum(view.topics.values())
+    if view.lost:
+        places = ", ".join(f"{place.topic}/{place.number}" for place in view.lost[:5])
+        state = State.FAILED if settings.on_out_of_range == "stop" else State.WARNING
+        return Finding(
+            "group",
+            state,
+            f"{group} committed offsets that retention has deleted, in {places}",
+            'Records were lost before they were read. With kafka.on_out_of_range = "earliest" it '
+            "goes on with the oldest there are, else it stops; keep records for longer",
+        )
+    if not view.committed:
+        return Finding(
+            "group",
+            State.OK,
+            f"{group} has committed nothing: it begins at {settings.first_start} "
+            "(kafka.first_start)",
+        )
+    detail = f"{group} has committed {len(view.committed)} of {_many(total, 'partition')}"
+    return Finding("group", State.OK, f"{detail} and is {_many(view.behind, 'record')} behind")
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

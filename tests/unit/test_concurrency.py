@@ -1,0 +1,44 @@
+"""How many requests at once: half when it goes badly, one more a round when it goes well."""
+
+from ldsync.launchdarkly.concurrency import Concurrency
+
+
+def test_it_begins_with_all_that_is_allowed() -> None:
+    """`launchdarkly.max_in_flight`."""
+    assert Concurrency(8).limit == 8
+
+
+def test_a_refusal_halves_it_and_a_burst_of_them_counts_once() -> None:
+    """Those that were on their way together are refused together; never below one."""
+    limit = Concurrency(8)
+    for _ in range(8):
+        limit.overloaded(100.0)
+    assert limit.limit == 4
+    for second in range(1, 9):
+        limit.overloaded(100.0 + second)
+    assert limit.limit == 1
+
+
+def test_successes_bring_it_back_one_a_round() -> None:
+    """Additive: as many successes as requests go at once make it one more; never above all."""
+    limit = Concurrency(4)
+    for second in range(5):
+        limit.overloaded(second)
+    rounds = []
+    for _ in range(40):
+        limit.succeeded(10.0)
+        rounds.append(limit.limit)
+    assert rounds[0] == 2
+    assert rounds == sorted(rounds)
+    assert rounds.index(3) == 3
+    assert rounds[-1] == 4
+
+
+def test_trouble_of_one_request_is_not_the_trouble_of_all() -> None:
+    """P5: as long as others are accepted meanwhile, a request without answer stands alone."""
+    limit = Concurrency(8)
+    limit.succeeded(105.0)
+    limit.overloaded(110.0, began=100.0)
+    assert limit.limit == 8
+    limit.overloaded(116.0, began=106.0)
+    assert limit.limit == 4
