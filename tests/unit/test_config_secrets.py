@@ -92,13 +92,18 @@ def test_a_secret_from_a_file_knows_its_file(tmp_path: Path, key: Key) -> None:
 
 
 def test_everything_secret_is_named_to_the_log(tmp_path: Path) -> None:
-    """The password of a proxy also by itself, and as it reads once it is decoded."""
+    """Passwords in addresses also by themselves, and as they read once they are decoded."""
     proxy = '"http://user:p%40ss@proxy:3128"'
     settings = load(write(tmp_path, {**SURROUNDINGS, "launchdarkly.proxy": proxy}), {})
 
-    assert {TOKEN, f"{CANARY}-password", "http://user:p%40ss@proxy:3128", "p%40ss", "p@ss"} == set(
-        filter(None, secrets_of(settings))
-    )
+    assert set(filter(None, secrets_of(settings))) == {
+        TOKEN,
+        f"{CANARY}-password",
+        f"redis://:{CANARY}-password@cache",
+        "http://user:p%40ss@proxy:3128",
+        "p%40ss",
+        "p@ss",
+    }
 
 
 def test_the_environment_wins_over_the_file_of_a_secret_and_that_over_toml(tmp_path: Path) -> None:
