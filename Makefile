@@ -51,7 +51,8 @@ lock: $(DEV_READY) ## pin all requirements again (ARGS=--upgrade for the newest)
 	@$(BIN)/$(LOCK) $(ARGS) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
 	@$(BIN)/$(LOCK) --constraints requirements/dev.txt --extra demo --group build \
 		--output-file requirements/demo.txt pyproject.toml
-	@$(BIN)/$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
+	@$(BIN)/$(LOCK) --constraints requirements/dev.txt --extra redis \
+		--output-file requirements/run.txt pyproject.toml
 	@$(BIN)/$(LOCK) --constraints requirements/dev.txt --output-file requirements/build.txt --group build
 
 image: ## build the container image

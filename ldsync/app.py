@@ -9,7 +9,6 @@ import gc
 import os
 import random
 import signal
-import time
 from typing import TYPE_CHECKING, Final, Self
 
 import structlog
@@ -37,7 +36,9 @@ from ldsync.telemetry import log as logging
 from ldsync.telemetry.http import AdminError, AdminServer
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
-from ldsync.versions.memory import MemoryVersions
+from ldsync.versions.advice import settings_concerns
+from ldsync.versions.base import StoreMisconfigured
+from ldsync.versions.opening import open_versions
 from ldsync.watchdog import Watchdog
 from ldsync.worker import Worker
 from ldsync.writers import limits_of, writer_of
@@ -90,6 +91,9 @@ async def _serve(settings: Settings) -> int:
     except SourceMisconfigured as error:
         log.error("kafka.misconfigured", detail=str(error))  # noqa: TRY400
         return MISCONFIGURED
+    except StoreMisconfigured as error:
+        log.error("ordering.misconfigured", detail=str(error))  # noqa: TRY400
+        return MISCONFIGURED
     except Exception as error:
         log.exception(
             "ldsync.crashed",
@@ -126,7 +130,7 @@ class _App:
         client, environment = self._launchdarkly.client, self._launchdarkly.environment
         writer = writer_of(settings.launchdarkly, client, environment, metrics, rng)
         buffer = Buffer(limits_of(settings, writer), _budget(settings))
-        versions = MemoryVersions(settings.ordering.max_entries, time.monotonic())
+        self._versions = open_versions(settings.ordering, _name_of_environment(settings), metrics)
         ledger = Ledger()
         parts = Parts(
             decoder=decoder_of(settings),
@@ -140,7 +144,7 @@ class _App:
                 metrics,
                 structlog.get_logger(),
             ),
-            versions=versions,
+            versions=self._versions,
             writer=writer,
             environment=environment,
             pacing=self._launchdarkly.pacing,
@@ -179,6 +183,8 @@ class _App:
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number)
         await self._admin.start()
+        for concern in settings_concerns(self._settings.ordering):
+            structlog.get_logger().warning("ordering.unsafe", detail=concern)
         structlog.get_logger().info("admin.listening", url=self._admin.url)
         self._keeping = asyncio.create_task(self._keep_connected())
         # What exists by now stays: the collector need not walk it again, nor run so often.
@@ -214,6 +220,7 @@ class _App:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._keeping
         finally:
+            await self._versions.close()
             await self._launchdarkly.close()
             await self._admin.stop()
 
@@ -244,6 +251,13 @@ def _begin_at_zero(metrics: Metrics) -> None:
     for reason in REJECTIONS:
         metrics.rejected_changes[reason].inc(0)
         metrics.dead_letters[reason].inc(0)
+
+
+def _name_of_environment(settings: Settings) -> str:
+    """How replicas call what they write to, before any of them has looked it up."""
+    section = settings.launchdarkly
+    keys = f"{section.project_key}/{section.environment_key}"
+    return keys if section.project_key and section.environment_key else section.client_side_id
 
 
 def _keep_freed_memory() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ldsync.sync.ledger import Ledger
     from ldsync.telemetry.journal import Journal
     from ldsync.telemetry.metrics import Metrics
-    from ldsync.versions.memory import MemoryVersions
+    from ldsync.versions.base import Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Parts:
     ledger: Ledger
     dead_letters: DeadLetters
     lease: Lease
-    versions: MemoryVersions
+    versions: Versions
     writer: Writer
     environment: Environment
     pacing: Pacing

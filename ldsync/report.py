@@ -10,6 +10,7 @@ import ldsync
 from ldsync.sync.gate import Held
 from ldsync.sync.states import State
 from ldsync.telemetry.health import Check, Health
+from ldsync.versions.base import StoreState
 
 if TYPE_CHECKING:
     from ldsync.launchdarkly.environment import Environment
@@ -57,7 +58,9 @@ class Report:
         metrics.warm_up_left.set_function(lambda: float(source.history[0]))
         metrics.warm_up_duration.set_function(lambda: source.history[2])
         metrics.oldest_unsent_change_age.set_function(self._oldest_age)
-        metrics.version_store_entries.set_function(lambda: float(len(versions)))
+        metrics.version_store_entries.set_function(lambda: versions.entries)
+        metrics.version_store_up.set_function(lambda: float(versions.state is StoreState.UP))
+        metrics.version_store_cold.set_function(lambda: float(versions.state is StoreState.COLD))
         metrics.ordering_horizon.set_function(lambda: versions.horizon(time.monotonic()))
 
     def _is_held(self, reason: Held) -> float:
@@ -121,6 +124,12 @@ class Report:
                 "problem": self._environment.problem,
                 "gate_open_in_seconds": round(gate, 3),
                 "gate_reason": parts.pacing.reason if gate else "",
+            },
+            "ordering": {
+                "store": "redis" if parts.versions.shared else "memory",
+                "state": parts.versions.state.value,
+                "horizon_seconds": round(parts.versions.horizon(now), 3),
+                "problem": parts.versions.problem or worker.ordering_concern,
             },
             "segments": journal.segments(loads),
             "collisions": journal.collisions.rows(),

@@ -13,6 +13,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ldsync.attempt import attempt
 from ldsync.engage.history import newest
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
@@ -20,6 +21,8 @@ from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry, Scop
 from ldsync.sync.gate import Gate
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
+from ldsync.versions.advice import replicas_concern
+from ldsync.versions.base import StoreState, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from ldsync.kafka.source import Source
     from ldsync.parts import Parts
     from ldsync.sync.batch import Batch
+    from ldsync.sync.change import Segment
     from ldsync.sync.ledger import Account, Partition
     from ldsync.sync.policy import Policy
 
@@ -44,7 +48,7 @@ class Worker:
     """Moves membership from Kafka to LaunchDarkly until it is told to stop.
 
     `state` is what it is doing; `turns` says when each of its loops last went round (monotonic
-    seconds), for liveness.
+    seconds), for liveness; `ordering_concern` what is known to keep the newest change from winning.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class Worker:
         self._wakes_at = 0.0
         self.state = State.STARTING
         self.turns: dict[str, float] = {}
+        self.ordering_concern = ""
+        self._unkeyed = False
         self._enter(State.STARTING)
 
     async def run(self) -> None:
@@ -94,6 +100,7 @@ class Worker:
                             self._commit(),
                             self._dead_letters.run(),
                             self._dead_letters.reread(),
+                            self._versions.watch(),
                         )
                     ]
                     await self._stop.wait()
@@ -147,6 +154,7 @@ class Worker:
         """Decode a chunk of records of one partition and buffer what they change."""
         now = time.monotonic()
         first = records[0]
+        self._unkeyed = self._unkeyed or first.key is None
         chunk = account.open_chunk(first.offset, records[-1].offset + 1, first.timestamp)
         changes, refused, several = self._decoder.read_all(records)
         added = 0
@@ -171,12 +179,22 @@ class Worker:
         """Note what records say that were consumed before, and nothing else (R5; Listener)."""
         came = time.monotonic() - _age(records[-1].timestamp)
         for segment, changes in newest(self._decoder, records).items():
-            await self._versions.note(segment, changes, came)
+            await self._note(segment, changes, came)
         self._journal.history(partition.topic, len(records), self._decoder.fallbacks)
 
     async def warmed(self, since: int) -> None:
         """Say how far back what is known reaches (R5; Listener)."""
-        await self._versions.mark_warm(_age(since), time.monotonic())
+        # A store that lost it all meanwhile says so itself, and stays cold (R7).
+        with contextlib.suppress(StoreUnavailable):
+            await self._versions.mark_warm(_age(since), time.monotonic())
+
+    async def _note(self, segment: Segment, changes: Mapping[str, str], came: float) -> None:
+        """Note changes that are history, as soon as the store can be reached."""
+        while True:
+            try:
+                return await self._versions.note(segment, changes, came)
+            except StoreUnavailable:
+                await asyncio.sleep(_LONGEST_SLEEP)
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -187,7 +205,7 @@ class Worker:
             self._wake.clear()
             wait = _LONGEST_SLEEP
             slots = min(self.policy.max_in_flight, self._pacing.concurrency.limit)
-            while len(self._writes) < slots:
+            while len(self._writes) < slots and self._versions.state is StoreState.UP:
                 # Where to write is not known before the environment is found.
                 wait = self._pacing.open_at - now if self._environment.resolved else _LONGEST_SLEEP
                 wait = max(wait, self.gate.wait(now))
@@ -213,9 +231,8 @@ class Worker:
     async def _write(self, batch: Batch) -> None:
         """Make one attempt at a batch."""
         started = time.monotonic()
-        stale = await self._versions.merge(batch.segment, batch.changes, started)
-        outcome = await self._writer.write(batch.segment, batch.changes)
-        self._settle(batch, outcome, stale=stale, seconds=time.monotonic() - started)
+        made = await attempt(batch, self._versions, self._writer)
+        self._settle(batch, made.outcome, stale=made.stale, seconds=time.monotonic() - started)
 
     def _land(self, batch: Batch, task: asyncio.Task[None]) -> None:
         """Free the slot of a write; take its batch back if it was cancelled.
@@ -290,6 +307,17 @@ class Worker:
             await asyncio.sleep(self.policy.commit_interval_seconds)
             await self.offsets.commit()
             await self.offsets.measure()
+            self._look_at_order()
+
+    def _look_at_order(self) -> None:
+        """Say once if what this process meets is more than its version store can put in order."""
+        if not self.ordering_concern:
+            self.ordering_concern = replicas_concern(
+                shared_store=self._versions.shared,
+                others=self.source.has_peers,
+                unkeyed=self._unkeyed,
+            )
+            self._journal.unsafe_order(self.ordering_concern)
 
     # --- membership and pressure ----------------------------------------------------------------
 
@@ -354,8 +382,9 @@ class Worker:
         for task in self._writes:
             task.cancel()
         self._landed.set()
-        for segment, changes in forgotten:
-            await self._versions.merge(segment, changes, time.monotonic())
+        # What replicas share need not be told of what is consumed again, nor waited for here.
+        for segment, changes in forgotten if not self._versions.shared else ():
+            await self._versions.note(segment, changes, time.monotonic())
         if self.state in (State.WARMING, State.RUNNING, State.PAUSED):
             self._enter(State.JOINING)
 

@@ -5,10 +5,11 @@ below `tests/` are no packages, so that two test files may have the same name. `
 in `pyproject.toml` puts the root of the repository on `sys.path`: helpers are imported in full, as
 in `from tests.support import factories`, wherever pytest is started from.
 
-The broker suite. Tests that need real Apache Kafka carry `@pytest.mark.broker`. They run one after
-the other in one xdist worker, because they share a broker. Without a Java runtime or Maven they are
-skipped and the summary says so in one line; with `CI` set they fail instead: a suite that silently
-did not run proves nothing.
+Suites that need more than Python. Tests that need real Apache Kafka carry `@pytest.mark.broker`;
+they run one after the other in one xdist worker, because they share a broker. Tests that need a
+Redis carry `@pytest.mark.redis`. Where what they need is not installed they are skipped and the
+summary says so in one line; with `CI` set they fail instead: a suite that silently did not run
+proves nothing.
 """
 
 import os
@@ -33,19 +34,20 @@ settings.register_profile(
 )
 settings.load_profile("ci" if IN_CI else "dev")
 
-BROKER_NOT_RUN = "broker suite: NOT RUN"
+SUITES = ("broker", "redis")
 
 
 @cache
-def _broker_suite_lacks() -> str:
-    """What to install for real Kafka to run on this machine; empty if nothing is missing."""
-    from tests.support.real_kafka import missing_tools
+def _lacking(suite: str) -> str:
+    """What to install for a suite to run on this machine; empty if nothing is missing."""
+    from tests.support import real_kafka, real_redis
 
-    return " and ".join(missing_tools())
+    server = {"broker": real_kafka, "redis": real_redis}[suite]
+    return " and ".join(server.missing_tools())
 
 
-def _broker_suite_not_run() -> str:
-    return f"{BROKER_NOT_RUN} (install {_broker_suite_lacks()})"
+def _not_run(suite: str) -> str:
+    return f"{suite} suite: NOT RUN (install {_lacking(suite)})"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -57,19 +59,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Where real Kafka cannot run, skip what needs it; in CI let it fail."""
-    if item.get_closest_marker("broker") and _broker_suite_lacks():
-        if IN_CI:
-            pytest.fail(_broker_suite_not_run(), pytrace=False)
-        pytest.skip(_broker_suite_not_run())
+    """Where a server cannot run, skip what needs it; in CI let it fail."""
+    for suite in SUITES:
+        if item.get_closest_marker(suite) and _lacking(suite):
+            if IN_CI:
+                pytest.fail(_not_run(suite), pytrace=False)
+            pytest.skip(_not_run(suite))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in one line, above pytest's own, that and why the broker suite did not run."""
+    """Say in one line each, above pytest's own, that and why a suite did not run."""
     reports = terminalreporter.getreports("skipped") + terminalreporter.getreports("error")
-    if any(BROKER_NOT_RUN in report.longreprtext for report in reports):
-        terminalreporter.section("broker suite", sep="!", red=True)
-        terminalreporter.write_line(_broker_suite_not_run(), red=True)
+    for suite in SUITES:
+        if any(f"{suite} suite: NOT RUN" in report.longreprtext for report in reports):
+            terminalreporter.section(f"{suite} suite", sep="!", red=True)
+            terminalreporter.write_line(_not_run(suite), red=True)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import orjson
 from ldsync.checks.finding import Finding, State
 from ldsync.checks.kafka import check_dead_letters, check_kafka
 from ldsync.checks.launchdarkly import check_launchdarkly
+from ldsync.checks.ordering import check_ordering
 from ldsync.config.hidden import secrets_of
 from ldsync.telemetry import log as logging
 
@@ -25,6 +26,7 @@ CHECKS: Final[Sequence[Callable[[Settings], Awaitable[list[Finding]]]]] = (
     check_kafka,
     check_dead_letters,
     check_launchdarkly,
+    check_ordering,
 )
 
 

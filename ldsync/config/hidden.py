@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 def secrets_of(settings: "Settings") -> Iterator[str]:
-    """Every text that must not be seen anywhere: all secret keys, and the password of a proxy."""
+    """Every text that must not be seen: all secret keys, and the passwords in addresses."""
     for key in all_keys(type(settings)):
         if key.secret:
             yield getattr(getattr(settings, key.section), key.name).get_secret_value()
     proxy = proxy_for(settings.launchdarkly)
     # Not only with the address around it: libraries take it apart.
     password = urlsplit(proxy.address).password or ""
+    yield from settings.ordering.redis_secrets()
     yield from (proxy.address if password else "", password, unquote(password))

@@ -216,6 +216,28 @@ def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
         )
 
 
+def _ordering(settings: "Settings") -> Iterator[Violation]:
+    ordering = settings.ordering
+    has_url = bool(ordering.redis_url.get_secret_value())
+    if ordering.store == "redis" and not has_url:
+        yield Violation(
+            ("ordering.redis_url", "ordering.store"),
+            'is required: ordering.store is "redis"; set LDSYNC_ORDERING__REDIS_URL, or '
+            "LDSYNC_ORDERING__REDIS_URL_FILE to the path of a file that holds it",
+        )
+    if ordering.store == "memory" and has_url:
+        yield Violation(
+            ("ordering.redis_url", "ordering.store"),
+            'would be ignored: ordering.store is "memory"',
+        )
+    if ordering.retention_seconds <= ordering.settle_seconds:
+        yield Violation(
+            ("ordering.retention_seconds", "ordering.settle_seconds"),
+            f"must be greater than ordering.settle_seconds ({ordering.settle_seconds:g}), not "
+            f"{ordering.retention_seconds:g}: a mark must outlive the write that it is for",
+        )
+
+
 def _authorities(file: str) -> Iterator[Violation]:
     if not file:
         return
@@ -265,6 +287,7 @@ _RULES: tuple[Callable[["Settings"], Iterator[Violation]], ...] = (
     _ssl,
     _kafka_times,
     _launchdarkly,
+    _ordering,
     _limits,
     _mappings,
     synced,

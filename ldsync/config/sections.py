@@ -7,6 +7,7 @@ Everything has a default; what nevertheless must be given is for `rules` to say.
 """
 
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -312,11 +313,23 @@ class DeadLettersSettings(Section):
 class OrderingSettings(Section):
     """How the newest change of a member wins, whatever the order of arrival."""
 
-    store: Literal["memory"] = Field(
-        default="memory", description="memory: newest versions in this process."
+    store: Literal["memory", "redis"] = Field(
+        default="memory",
+        description="memory: newest versions in this process; redis: shared by all replicas.",
     )
     max_entries: Count = Field(
-        default=500_000, description="Versions remembered; the oldest are forgotten."
+        default=500_000, description="Of memory: versions remembered; the oldest are forgotten."
+    )
+    redis_url: Annotated[SecretStr, AfterValidator(values.redis_url)] = Field(
+        default=UNSET,
+        description="Of redis: redis:// or rediss:// (TLS) with user, password, host and port.",
+    )
+    redis_timeout_seconds: Seconds = Field(
+        default=2.0, description="Of redis: for one request; without an answer writes wait."
+    )
+    retention_seconds: Seconds = Field(
+        default=86_400.0,
+        description="Of redis: how long a version is remembered at least; at most twice as long.",
     )
     horizon_seconds: Seconds = Field(
         default=14_400.0,
@@ -333,6 +346,12 @@ class OrderingSettings(Section):
         default=15.0,
         description="A request may act so late after it was sent; more than the request timeout.",
     )
+
+    def redis_secrets(self) -> list[str]:
+        """What of `redis_url` must not be seen: all of it, and its password in either form."""
+        url = self.redis_url.get_secret_value()
+        password = urlsplit(url).password or ""
+        return [each for each in (url, password, unquote(password)) if each]
 
 
 class ShutdownSettings(Section):

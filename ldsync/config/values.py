@@ -6,7 +6,7 @@ that says what is wanted. None of them repeats a secret. Rules between several k
 
 import re
 import string
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
@@ -29,6 +29,8 @@ _TAG = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 _PROVIDER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _SERVER = re.compile(r"(?P<host>[^\s:/,\[\]]+|\[[0-9a-fA-F:.%]+\])(:(?P<port>\d{1,5}))?")
 _PRINTABLE = re.compile(r"[!-~]+")
+_DATABASE = re.compile(r"/?|/\d+")
+_TLS_FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _HIGHEST_PORT = 65535
 
 
@@ -133,6 +135,32 @@ def base_url(value: str) -> str:
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must not carry a user name, a password, a query or a fragment")
     return value.rstrip("/")
+
+
+def redis_url(value: SecretStr) -> SecretStr:
+    """The address of a Redis, or nothing. It is not repeated: it may carry a password."""
+    text = value.get_secret_value()
+    if not text:
+        return value
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"redis", "rediss"} and bool(parts.hostname)
+        usable = usable and (parts.port is None or parts.port > 0)
+        options = parse_qs(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        usable, options = False, {}
+    if not usable or parts.fragment or not _DATABASE.fullmatch(parts.path):
+        raise ValueError(
+            "must be redis://user:password@host:port/database, or rediss:// for TLS; all but the "
+            "host may be left out, and special characters of a password are written as %xx"
+        )
+    allowed = _TLS_FILES if parts.scheme == "rediss" else set()
+    if not options.keys() <= allowed:
+        raise ValueError(
+            "may have no other options than ssl_ca_certs, ssl_certfile and ssl_keyfile, paths of "
+            "PEM files, and these only with rediss://"
+        )
+    return value
 
 
 def launchdarkly_key(value: str) -> str:

@@ -46,6 +46,10 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         """The partitions of the current assignment."""
         return frozenset(Partition(*place) for place in self.assignment())
 
+    def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions topics have, as far as the client knows."""
+        return {topic: len(self.partitions_for_topic(topic) or ()) for topic in topics}
+
     def positions(self) -> dict[Partition, int]:
         """For each assigned partition that has one, the offset that `getmany` returns next.
 

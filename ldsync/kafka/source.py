@@ -250,6 +250,15 @@ class Source:
         """
         return self._member is not None and self._member.consumer.generation >= 0
 
+    @property
+    def has_peers(self) -> bool:
+        """Whether other members of the group own partitions of topics that we own some of."""
+        if self._member is None:
+            return False
+        owned = self.assigned
+        counts = self._member.consumer.partition_counts({place.topic for place in owned})
+        return sum(counts.values()) > len(owned)
+
     async def commit(
         self,
         offsets: Mapping[Partition, int],

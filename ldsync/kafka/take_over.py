@@ -74,12 +74,18 @@ class TakeOver:
         self._trouble = trouble
         self._log = log
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
         self.done = False
         self.failure: BaseException | None = None
 
     def begin(self, partitions: frozenset[Partition]) -> None:
-        """An assignment begins; returns at once."""
+        """An assignment begins; returns at once.
+
+        One that comes while the client is being closed is nobody's any more.
+        """
         self.end()
+        if self._stopped:
+            return
         self._reconcile()
         self._task = asyncio.create_task(self._run(partitions, self._task))
 
@@ -91,6 +97,7 @@ class TakeOver:
 
     async def stop(self) -> None:
         """End for good, and wait until connections are closed."""
+        self._stopped = True
         self.end()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)

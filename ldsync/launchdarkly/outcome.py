@@ -51,6 +51,8 @@ class RetryReason(StrEnum):
     SEGMENT_FULL = "segment_full"
     BAD_REQUEST = "bad_request"
     UNEXPECTED = "unexpected"
+    VERSION_STORE = "version_store"
+    """Not LaunchDarkly's doing: what is newest could not be asked, or was superseded again."""
 
 
 REJECTED: Final = "bad_request"

@@ -250,6 +250,11 @@ class Journal:
         """Note that consumption goes on."""
         self._log.info("consumption.resumed", changes=changes)
 
+    def unsafe_order(self, concern: str) -> None:
+        """Note that the newest change may not win, if there is such a `concern` (P2)."""
+        if concern:
+            self._log.warning("ordering.unsafe", detail=concern)
+
     def drain_started(self, changes: int) -> None:
         """Note that the process is about to end."""
         self._log.info("drain.started", changes=changes)

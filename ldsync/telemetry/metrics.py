@@ -220,7 +220,29 @@ class Metrics:
             "there is none.",
         )
         self.version_store_entries = make.gauge(
-            "ldsync_version_store_entries", "Members whose newest version is remembered."
+            "ldsync_version_store_entries",
+            "Members whose newest version is remembered; NaN with redis, which does not say.",
+        )
+        self.version_store_up = make.gauge(
+            "ldsync_version_store_up",
+            "1 while the version store can be relied on; 0 while it is down or cold, and writes "
+            "wait.",
+        )
+        self.version_store_cold = make.gauge(
+            "ldsync_version_store_cold",
+            "1 while the version store answers but has lost what it knew.",
+        )
+        self.version_store_errors: Family[str, Counter] = make.counters(
+            "ldsync_version_store_errors_total",
+            ("reason",),
+            "Requests to the version store that failed. lost: it was emptied, started again or "
+            "replaced.",
+            expected=("timeout", "connection", "auth", "refused", "lost", "cold"),
+        )
+        self.version_store_assumed_warm = make.counter(
+            "ldsync_version_store_assumed_warm_total",
+            "Times that a version store was used without what it had lost: older events may have "
+            "won since.",
         )
         self.ordering_horizon = make.gauge(
             "ldsync_ordering_horizon_seconds",

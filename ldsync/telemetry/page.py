@@ -43,8 +43,8 @@ def render(status: Mapping[str, Any], now: float) -> str:
     Args:
         status: The keys that are shown are `state`, `version`, `uptime_seconds`,
             `consumed_records`, `pending_records`, `records` (outcome to reason to count), `buffer`,
-            `dead_letters`, `launchdarkly`, `partitions`, `segments` (those in trouble first) and
-            `collisions`.
+            `dead_letters`, `launchdarkly`, `ordering`, `partitions`, `segments` (those in trouble
+            first) and `collisions`.
         now: Seconds since 1970, for what is shown as an age.
     """
     parts = [
@@ -53,6 +53,7 @@ def render(status: Mapping[str, Any], now: float) -> str:
         _section("Warm-up", _facts(status.get("warm_up", {}))),
         _section("Dead letters", _facts(status.get("dead_letters", {}))),
         _section("LaunchDarkly", _facts(status.get("launchdarkly", {}))),
+        _section("Ordering", _facts(status.get("ordering", {}))),
         _section("Records", _records(status.get("records", {}))),
         _section("Segments", _segments(status.get("segments", ()), now)),
         _section("Segment keys that are alike", _collisions(status.get("collisions", ()))),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ldsync.sync.change import supersedes
+from ldsync.versions.base import StoreState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from ldsync.sync.change import Segment
 
@@ -20,6 +21,10 @@ class MemoryVersions:
     and set operations, because a step per change would cost more than decoding it.
     """
 
+    shared = False
+    state = StoreState.UP
+    problem = ""
+
     def __init__(self, max_entries: int, now: float) -> None:
         """Remember up to `max_entries` members and a batch; `now` in monotonic seconds."""
         self._half = max(1, max_entries // 2)
@@ -31,8 +36,9 @@ class MemoryVersions:
         # Of all that came later than this nothing is forgotten yet.
         self._latest = self._young_since = self._old_since = float("-inf")
 
-    def __len__(self) -> int:
-        """Return how many entries are remembered."""
+    @property
+    def entries(self) -> float:
+        """How many entries are remembered."""
         return self._young_count + self._old_count
 
     def horizon(self, now: float) -> float:
@@ -55,8 +61,7 @@ class MemoryVersions:
         """Replace each change by the newest known of its member, in place, and note them all (R6).
 
         Nothing is dropped for being old: the newest known value is written (again) instead. Returns
-        the members whose change was older than what was known. A coroutine, because a shared store
-        asks.
+        the members whose change was older than what was known.
         """
         stale = set()
         # Young first: what it knows of a member is never older than what the old one knows.
@@ -70,6 +75,16 @@ class MemoryVersions:
                     stale.add(member)
         self._note(segment, changes, now)
         return stale
+
+    async def confirm(self, _segment: Segment, _changes: dict[str, str]) -> Collection[str]:
+        """Nobody else notes anything here, and a member is in one write at a time (P4)."""
+        return ()
+
+    async def watch(self) -> None:
+        """There is nothing to watch."""
+
+    async def close(self) -> None:
+        """There is nothing to close."""
 
     def _note(self, segment: Segment, changes: dict[str, str], now: float) -> None:
         self._latest = max(self._latest, now)

@@ -216,6 +216,7 @@ async def test_the_command_shows_a_line_for_each_and_exits_with_0(
         "approvals",
         "createSegment",
         "updateIncluded",
+        "version",
     ]
     assert any(line.strip().startswith("→ ") for line in lines)
     assert TOKEN not in done.stdout + done.stderr

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -156,6 +157,21 @@ def test_the_compose_file_fits_the_program() -> None:
     assert f"--topic={settings.kafka.topics[0]}" in services["topic-init"]["command"]
     held = settings.shutdown.drain_seconds + settings.shutdown.commit_seconds
     assert float(services["ldsync"]["stop_grace_period"].removesuffix("s")) > held
+
+
+def test_the_replicas_of_the_compose_file_share_its_redis() -> None:
+    """They are configured as the one process is, but for the version store."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    alone = load(None, services["ldsync"]["environment"])
+
+    replicas = load(None, services["replicas"]["environment"])
+
+    assert replicas.kafka == alone.kafka
+    assert replicas.launchdarkly == alone.launchdarkly
+    assert replicas.ordering.store == "redis"
+    assert urlsplit(replicas.ordering.redis_url.get_secret_value()).hostname in services
+    assert services["replicas"]["stop_grace_period"] == services["ldsync"]["stop_grace_period"]
+    assert "noeviction" in services["redis"]["command"]
 
 
 def test_the_compose_files_mounts_exist() -> None:

@@ -42,6 +42,10 @@ NO_KEYS = {"launchdarkly.project_key": "", "launchdarkly.environment_key": ""}
         pytest.param({"shutdown.drain_seconds": "39.9"}, id="hand-over within the rebalance"),
         pytest.param({"kafka.rebalance_timeout_seconds": "59.9"}, id="rebalance within a request"),
         pytest.param({"ordering.settle_seconds": "10.1"}, id="settle time after the timeout"),
+        pytest.param(
+            {"ordering.store": '"redis"', "ordering.redis_url": '"redis://cache"'}, id="a Redis"
+        ),
+        pytest.param({"ordering.retention_seconds": "15.1"}, id="a short memory"),
         pytest.param({"retry.initial_seconds": "30"}, id="constant retries"),
         pytest.param({"buffer.max_changes": "1500"}, id="a buffer of one batch"),
         pytest.param({"launchdarkly.tags": "[]", "launchdarkly.adopt": '"any"'}, id="no tags"),
@@ -237,6 +241,24 @@ def test_what_keeps_the_rules_is_taken(tmp_path: Path, values: dict[str, str]) -
             "ordering.settle_seconds",
             "greater than launchdarkly.timeout_seconds (10), not 10",
             id="settled before the timeout",
+        ),
+        pytest.param(
+            {"ordering.store": '"redis"'},
+            "ordering.redis_url",
+            "is required: ordering.store is",
+            id="a Redis without address",
+        ),
+        pytest.param(
+            {"ordering.redis_url": '"redis://cache"'},
+            "ordering.redis_url",
+            "would be ignored: ordering.store is",
+            id="an address without Redis",
+        ),
+        pytest.param(
+            {"ordering.retention_seconds": "15"},
+            "ordering.retention_seconds",
+            "greater than ordering.settle_seconds (15), not 15",
+            id="forgotten before it is settled",
         ),
         pytest.param(
             {"retry.initial_seconds": "31"},

@@ -20,12 +20,15 @@ SURROUNDINGS = {
     "kafka.security_protocol": '"SASL_SSL"',
     "kafka.sasl_username": '"reader"',
     "kafka.sasl_password": f'"{CANARY}-password"',
+    "ordering.store": '"redis"',
+    "ordering.redis_url": f'"redis://:{CANARY}-password@cache"',
 }
 
 
 def canary(key: Key) -> str:
     """A value for a secret that is allowed for it."""
-    return f"http://user:{CANARY}@proxy:3128" if key.name == "proxy" else CANARY
+    urls = {"proxy": f"http://user:{CANARY}@proxy:3128", "redis_url": f"redis://:{CANARY}@cache"}
+    return urls.get(key.name, CANARY)
 
 
 def value_of(settings: Settings, key: Key) -> str:
@@ -48,9 +51,12 @@ def test_the_secrets_are_the_token_and_the_passwords() -> None:
         "kafka.ssl_key_password",
         "launchdarkly.api_token",
         "launchdarkly.proxy",
+        "ordering.redis_url",
     ]
     suspicious = [
-        key.path for key in all_keys(Settings) if key.name.endswith(("token", "password", "proxy"))
+        key.path
+        for key in all_keys(Settings)
+        if key.name.endswith(("token", "password", "proxy", "redis_url"))
     ]
     assert suspicious == [key.path for key in SECRETS]
 
@@ -86,13 +92,18 @@ def test_a_secret_from_a_file_knows_its_file(tmp_path: Path, key: Key) -> None:
 
 
 def test_everything_secret_is_named_to_the_log(tmp_path: Path) -> None:
-    """The password of a proxy also by itself, and as it reads once it is decoded."""
+    """Passwords in addresses also by themselves, and as they read once they are decoded."""
     proxy = '"http://user:p%40ss@proxy:3128"'
     settings = load(write(tmp_path, {**SURROUNDINGS, "launchdarkly.proxy": proxy}), {})
 
-    assert {TOKEN, f"{CANARY}-password", "http://user:p%40ss@proxy:3128", "p%40ss", "p@ss"} == set(
-        filter(None, secrets_of(settings))
-    )
+    assert set(filter(None, secrets_of(settings))) == {
+        TOKEN,
+        f"{CANARY}-password",
+        f"redis://:{CANARY}-password@cache",
+        "http://user:p%40ss@proxy:3128",
+        "p%40ss",
+        "p@ss",
+    }
 
 
 def test_the_environment_wins_over_the_file_of_a_secret_and_that_over_toml(tmp_path: Path) -> None:
@@ -181,6 +192,9 @@ def test_settings_never_show_a_secret(tmp_path: Path, key: Key) -> None:
         pytest.param(f"launchdarkly.base_url = 'u:{CANARY}@x'", id="in half an address"),
         pytest.param(f"kafka.bootstrap_servers = 'u:{CANARY}@x:9092'", id="in the brokers"),
         pytest.param(f"kafka.sasl_password = '{CANARY}'", id="a password that is not used"),
+        pytest.param(f"ordering.redis_url = 'redis://:{CANARY}@x'", id="a Redis that is not used"),
+        pytest.param(f"ordering.redis_url = 'http://:{CANARY}@x'", id="the address of no Redis"),
+        pytest.param(f"ordering.redis_url = 'redis://x?a={CANARY}'", id="an option of a Redis"),
         pytest.param(f"launchdarkly.api_token = '{CANARY}", id="an open quotation"),
         pytest.param(f"launchdarkly.api_token = {CANARY}", id="no quotation"),
         pytest.param(f"launchdarkly.api_token = '''{CANARY}", id="an open long quotation"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from ldsync.config import BatchSettings, KafkaSettings, Settings, load
+from ldsync.config import BatchSettings, KafkaSettings, OrderingSettings, Settings, load
 from ldsync.config.schema import Key, all_keys
 from tests.support.configs import REQUIRED_VARIABLES, problems_of, write
 
@@ -49,6 +49,7 @@ WRONG_TEXT = {
     "launchdarkly.tags": "ldsync,with blank",
     "naming.segment_key": "{audience}",
     "dead_letters.topic": "dead letters",
+    "ordering.redis_url": "cache:6379",
     "admin.host": "",
 }
 ANY_TEXT = {
@@ -213,6 +214,65 @@ def test_the_forms_that_cannot_work_are_refused(
 
     assert problem.key == path
     assert message in problem.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("redis://cache", id="a host"),
+        pytest.param("redis://cache:6380/3", id="a database"),
+        pytest.param("redis://:secret@cache/", id="a password"),
+        pytest.param("redis://user:se%2Fcret@[::1]:6379", id="a user, and IPv6"),
+        pytest.param("rediss://cache:6380", id="TLS"),
+        pytest.param("rediss://cache?ssl_ca_certs=/ca.pem", id="authorities"),
+        pytest.param("rediss://cache/0?ssl_certfile=/c.pem&ssl_keyfile=/k.pem", id="certificate"),
+    ],
+)
+def test_addresses_of_redis_that_are_meant_are_taken(tmp_path: Path, url: str) -> None:
+    """What operators really write; and what redis-py would make of it is the same."""
+    values = {"ordering.store": '"redis"', "ordering.redis_url": f'"{url}"'}
+    assert problems_of(write(tmp_path, values), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        pytest.param("cache:6379", "must be redis://", id="no scheme"),
+        pytest.param("http://cache", "must be redis://", id="another scheme"),
+        pytest.param("unix:///run/redis.sock", "must be redis://", id="a socket"),
+        pytest.param("redis://:secret@", "must be redis://", id="no host"),
+        pytest.param("redis://cache:99999", "must be redis://", id="no port"),
+        pytest.param("redis://cache/zero", "must be redis://", id="no database"),
+        pytest.param("redis://cache#1", "must be redis://", id="a fragment"),
+        pytest.param("rediss://cache?ssl_ca_certs", "must be redis://", id="half an option"),
+        pytest.param("rediss://cache?ssl_cert_reqs=none", "no other options", id="blind trust"),
+        pytest.param("redis://cache?ssl_ca_certs=/ca.pem", "only with rediss://", id="no TLS"),
+    ],
+)
+def test_addresses_of_redis_that_cannot_work_are_refused(
+    tmp_path: Path, url: str, message: str
+) -> None:
+    """At start; the address is not repeated, for it may hold a password."""
+    values = {"ordering.store": '"redis"', "ordering.redis_url": f'"{url}"'}
+    (problem,) = problems_of(write(tmp_path, values), {})
+    assert problem.key == "ordering.redis_url"
+    assert message in problem.message
+    assert url not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        pytest.param("", [], id="none"),
+        pytest.param("redis://cache", ["redis://cache"], id="no password"),
+        pytest.param(
+            "redis://u:a%2Fb@cache", ["redis://u:a%2Fb@cache", "a%2Fb", "a/b"], id="a password"
+        ),
+    ],
+)
+def test_what_of_the_address_of_redis_is_secret(url: str, secrets: list[str]) -> None:
+    """The log is searched for these: the whole, and the password as written and as meant (P8)."""
+    assert OrderingSettings(redis_url=SecretStr(url)).redis_secrets() == secrets
 
 
 def test_a_slash_at_the_end_of_the_address_is_dropped(tmp_path: Path) -> None:

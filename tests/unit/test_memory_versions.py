@@ -32,7 +32,7 @@ def test_what_is_not_known_stays_as_it_is(vip: Segment) -> None:
     """And is known from then on."""
     versions = MemoryVersions(100, 0.0)
     assert merge(versions, vip, {"a": "1+", "b": "2-"}) == ("", {"a": "1+", "b": "2-"})
-    assert len(versions) == 2
+    assert versions.entries == 2
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_segments_do_not_mind_each_other(vip: Segment) -> None:
     versions = MemoryVersions(100, 0.0)
     merge(versions, vip, {"a": "5+"})
     assert merge(versions, segment("vip"), {"a": "1-"}) == ("", {"a": "1-"})
-    assert len(versions) == 2
+    assert versions.entries == 2
 
 
 def test_a_member_that_comes_again_is_one_entry(vip: Segment) -> None:
@@ -77,7 +77,7 @@ def test_a_member_that_comes_again_is_one_entry(vip: Segment) -> None:
     versions = MemoryVersions(100, 0.0)
     for version in range(5):
         merge(versions, vip, {"a": f"{version}+"})
-    assert len(versions) == 1
+    assert versions.entries == 1
 
 
 def test_the_oldest_are_forgotten_when_both_generations_are_full(vip: Segment) -> None:
@@ -86,9 +86,9 @@ def test_the_oldest_are_forgotten_when_both_generations_are_full(vip: Segment) -
     merge(versions, vip, {"a": "9+"})
     merge(versions, vip, {"b": "9+"})  # a, b become old
     merge(versions, vip, {"c": "9+"})
-    assert len(versions) == 3
+    assert versions.entries == 3
     assert merge(versions, vip, {"a": "1+"})[0] == "a"  # and c, a become old: b is forgotten
-    assert len(versions) == 2
+    assert versions.entries == 2
     assert merge(versions, vip, {"b": "1+"})[0] == ""
     assert merge(versions, vip, {"c": "1+"})[0] == "c"
 
@@ -126,7 +126,7 @@ def test_the_smallest_store_remembers_the_last_batch(vip: Segment, capacity: int
     """A capacity of nothing is no reason to fail."""
     versions = MemoryVersions(capacity, 0.0)
     merge(versions, vip, {"a": "5+", "b": "5+"})
-    assert len(versions) == 2
+    assert versions.entries == 2
     assert merge(versions, vip, {"a": "1+"})[0] == "a"
 
 
@@ -135,7 +135,7 @@ def test_the_store_does_not_grow_beyond_its_capacity_and_a_batch(vip: Segment) -
     versions = MemoryVersions(100, 0.0)
     for start in range(0, 5_000, 7):
         merge(versions, vip, {str(member): "1+" for member in range(start, start + 7)})
-        assert len(versions) <= 100 + 7
+        assert versions.entries <= 100 + 7
 
 
 def test_what_is_noted_is_known_whatever_the_order(vip: Segment) -> None:
@@ -161,5 +161,5 @@ def test_history_that_does_not_fit_shortens_it(vip: Segment) -> None:
     for at in range(8):
         finished(versions.note(vip, {f"m{at}": "1+"}, 100.0 + at))
     finished(versions.mark_warm(960.0, 1_010.0))
-    assert len(versions) == 2  # m6 and m7
+    assert versions.entries == 2  # m6 and m7
     assert versions.horizon(1_010.0) == 1_010.0 - 105.0

@@ -1,0 +1,231 @@
+"""Workers that share a Redis: the newest change wins on a topic without keys, whatever fails."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from ldsync.demo.broker import EmbeddedBroker, leader_syncs_last
+from ldsync.demo.simulator import Fault
+from ldsync.versions.base import StoreState
+from tests.support.gates import MARK, READ_AGAIN, WRITE, Gates
+from tests.support.real_redis import RealRedis
+from tests.support.redis_fixtures import own_redis, redis, shared_redis
+from tests.support.worker_rig import Hand, Rig, events_of, patches, people, rigged
+
+__all__ = ["own_redis", "redis", "shared_redis"]
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    """A cluster of one broker, whose groups may have several members."""
+    with EmbeddedBroker() as broker, leader_syncs_last():
+        yield broker
+
+
+@pytest.fixture
+async def rig(broker: EmbeddedBroker) -> AsyncIterator[Rig]:
+    """A topic of two partitions, without keys."""
+    async with rigged(broker, partitions=2, alone=False) as rig:
+        yield rig
+
+
+def state_of(hand: Hand) -> StoreState:
+    """Whether its version store can be relied on, now."""
+    return hand.parts.versions.state
+
+
+def partition_of(hand: Hand) -> int:
+    """The one partition that a worker has."""
+    (partition,) = hand.worker.source.assigned
+    return partition.number
+
+
+ORDERS = sorted(set(itertools.permutations("OOONNN")))
+
+
+async def test_the_newest_wins_in_whatever_order_two_replicas_take_their_steps(
+    rig: Rig, redis: RealRedis
+) -> None:
+    """R7, all twenty orders of mark, write and read again of two replicas, step by step.
+
+    One has the older and one the newer change of the same member. What a replica does after its
+    third step, because it has read something newer, is not held up.
+    """
+    gates = Gates()
+    options = {"redis_url": redis.url, "settle": 0.5}
+    older = rig.work(gates=gates, name="O", **options)
+    newer = rig.work(gates=gates, name="N", **options)
+    await older.until_assigned(1)
+    await newer.until_assigned(1)
+    for number, order in enumerate(ORDERS):
+        user = f"u-{number}"
+        in_first = number % 2 == 0
+        first, second = rig.event(user, entered=in_first), rig.event(user, entered=not in_first)
+        await rig.write(first, partition=partition_of(older))
+        await rig.write(second, partition=partition_of(newer))
+        steps = [(who, await gates.advance(who)) for who in order]
+        assert [step for who, step in steps if who == "O"] == [MARK, WRITE, READ_AGAIN]
+        assert [step for who, step in steps if who == "N"] == [MARK, WRITE, READ_AGAIN]
+        again = await _finish(older, gates, "O")
+        assert await _finish(newer, gates, "N") == []
+        assert (user in rig.sim.included("vip")) is not in_first, order
+        # Only if it marked first, and the newer one was marked before it read again.
+        overtaken = order.index("O") < order.index("N") < _last(order, "O")
+        assert again == ([WRITE, READ_AGAIN] if overtaken else []), order
+    gates.let_all_go()
+    await rig.until_settled()
+
+
+def _last(order: tuple[str, ...], who: str) -> int:
+    return len(order) - 1 - order[::-1].index(who)
+
+
+async def _finish(hand: Hand, gates: Gates, who: str) -> list[str]:
+    """Let a worker do whatever else it finds to do, step by step."""
+    steps: list[str] = []
+    while True:
+        await hand.until(lambda: gates.held(who) or hand.parts.buffer.empty, "a step or the end")
+        if not gates.held(who):
+            return steps
+        steps.append(await gates.advance(who))
+
+
+async def test_replicas_agree_on_a_topic_without_keys(rig: Rig, redis: RealRedis) -> None:
+    """Thousands of changes of the same members in both partitions, with requests that fail."""
+    rig.sim.faults.add(Fault(route="patch_segment", times=3, status=503))
+    rig.sim.faults.add(Fault(route="patch_segment", skip=3, times=2, late_seconds=0.2))
+    first = rig.work(redis_url=redis.url, max_size=40, timeout=0.4)
+    second = rig.work(redis_url=redis.url, max_size=40, timeout=0.4)
+    await first.until_assigned(1)
+    await second.until_assigned(1)
+    for turn in range(6):
+        for partition in (turn % 2, 1 - turn % 2):
+            entered = (turn + partition) % 2 == 0
+            await rig.enter(*people(60), partition=partition, entered=entered)
+    await rig.until_settled()
+    assert first.parts.journal.consumed
+    assert second.parts.journal.consumed
+
+
+async def test_what_was_written_before_a_restart_is_known_after_it(
+    rig: Rig, redis: RealRedis
+) -> None:
+    """An older event that comes to a fresh process changes nothing, and counts as stale."""
+    late = rig.event("a")
+    await rig.enter("a", entered=False)
+    first = rig.work(redis_url=redis.url)
+    await rig.until_settled()
+    await first.stop()
+    second = rig.work(redis_url=redis.url)
+    await rig.write(late)
+    await rig.until_settled()
+    assert second.outcomes == {"skipped": 1}
+    assert rig.sim.included("vip") == set()
+
+
+async def test_while_redis_is_away_nothing_is_written_and_everything_consumed(
+    rig: Rig, own_redis: RealRedis
+) -> None:
+    """Never unordered; the budget still bounds what is held (P3); then it goes on at once."""
+    hand = rig.work(redis_url=own_redis.url, max_changes=100, redis_timeout=0.5)
+    await rig.enter("a")
+    await rig.until_settled()
+    own_redis.kill()
+    before = len(patches(rig.sim))
+    with capture_logs() as logs:
+        await rig.enter(*people(30))
+        await hand.until(lambda: state_of(hand) is StoreState.DOWN, "the store is down")
+        await hand.until_consumed(31)
+        assert hand.metric("ldsync_version_store_up") == 0.0
+        status = hand.report.status()["ordering"]
+        assert (status["store"], status["state"]) == ("redis", "down")
+        assert "cannot be reached" in status["problem"]
+        await rig.enter(*people(100, first=30))
+        await hand.until(lambda: hand.metric("ldsync_consumer_paused"), "consumption pauses")
+        assert len(patches(rig.sim)) == before
+        own_redis.start()
+        await rig.until_settled()
+    assert hand.metric("ldsync_version_store_up") == 1.0
+    assert hand.metric("ldsync_version_store_errors_total", reason="connection") >= 1.0
+    assert len(events_of(logs, "ordering.store_down")) == 1
+    assert hand.report.status()["ordering"]["problem"] == ""
+
+
+async def test_a_redis_that_hangs_in_the_middle_of_a_write_holds_its_settlement(
+    rig: Rig, own_redis: RealRedis
+) -> None:
+    """R7: without reading the marks again after the answer nothing is settled or committed."""
+    gates = Gates()
+    hand = rig.work(redis_url=own_redis.url, gates=gates, name="A", redis_timeout=0.3)
+    await rig.enter("a")
+    assert [await gates.advance("A"), await gates.advance("A")] == [MARK, WRITE]
+    assert rig.sim.included("vip") == {"a"}
+    with own_redis.frozen():
+        assert await gates.advance("A") == READ_AGAIN
+        await hand.until(lambda: state_of(hand) is StoreState.DOWN, "the store is down")
+        assert not hand.parts.buffer.empty
+        assert not any((await rig.committed()).values())
+    gates.let_all_go()
+    await rig.until_settled()
+    assert hand.metric("ldsync_retries_total", reason="version_store") == 1.0
+
+
+async def test_a_redis_that_was_emptied_is_cold_until_its_settle_time_is_over(
+    rig: Rig, own_redis: RealRedis
+) -> None:
+    """Nothing is written meanwhile; the loss is counted, said, and shown."""
+    hand = rig.work(redis_url=own_redis.url, settle=0.6)
+    await rig.enter("a")
+    await rig.until_settled()
+    before = len(patches(rig.sim))
+    with capture_logs() as logs:
+        own_redis.restart()
+        await rig.enter("b")
+        await hand.until(lambda: state_of(hand) is StoreState.COLD, "the store is cold")
+        assert hand.metric("ldsync_version_store_cold") == 1.0
+        assert len(patches(rig.sim)) == before
+        await rig.until_settled()
+    said = [entry["event"] for entry in logs if entry["event"].startswith("ordering.")]
+    assert said.count("ordering.marks_lost") == 1
+    assert said[-2:] == ["ordering.assumed_warm", "ordering.store_up"]
+    assert hand.metric("ldsync_version_store_assumed_warm_total") == 2.0
+
+
+async def test_a_stop_while_redis_is_away_ends_in_time_and_loses_nothing(
+    rig: Rig, own_redis: RealRedis
+) -> None:
+    """What could not be written is consumed again by the next one."""
+    hand = rig.work(redis_url=own_redis.url, drain=0.5)
+    await rig.enter("a")
+    await rig.until_settled()
+    own_redis.kill()
+    await rig.enter("b")
+    await hand.until_consumed(2)
+    await hand.stop()
+    assert rig.sim.included("vip") == {"a"}
+    own_redis.start()
+    rig.work(redis_url=own_redis.url)
+    await rig.until_settled()
+
+
+async def test_memory_for_several_replicas_on_a_topic_without_keys_is_warned_of(rig: Rig) -> None:
+    """P2 cannot be kept then, which is known when both facts are met; said once."""
+    with capture_logs() as logs:
+        first = rig.work()
+        await rig.enter("a", partition=0)
+        await rig.enter("b", partition=1)
+        await rig.until_settled()
+        assert first.worker.ordering_concern == ""
+        second = rig.work()
+        await second.until_assigned(1)
+        await first.until_assigned(1)
+        await rig.enter("c", partition=partition_of(first))
+        await first.until(lambda: first.worker.ordering_concern, "it is warned")
+        assert first.report.status()["ordering"]["problem"] == first.worker.ordering_concern
+        await rig.until_settled()
+    assert 1 <= len(events_of(logs, "ordering.unsafe")) <= 2
+    assert "Key the topic by user" in events_of(logs, "ordering.unsafe")[0]["detail"]
