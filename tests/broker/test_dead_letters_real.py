@@ -97,9 +97,9 @@ async def test_what_the_topic_does_not_take_is_sent_smaller(
     small = [b"{" + rng.randbytes(200) for _ in range(600)]
     large = [b"{" + rng.randbytes(50_000) for _ in range(3)]
     values = [*small[:300], *large, *small[300:]]
-    hand = rig.work()
+    hand = rig.work(dead_letters={"timeout_seconds": 30.0})
     await rig.write(*values)
-    await rig.until_committed(603)
+    await rig.until_committed(603, limit=SLOW)
     letters = {dict(each.headers)["ldsync-offset"]: each for each in await rig.letters()}
     assert len(letters) == 603
     for offset, value in enumerate(values):
