@@ -21,6 +21,8 @@ pytestmark = pytest.mark.broker
 
 SLOW = 40.0
 PASSWORD = "correct horse battery staple"
+USERS = [f"user-{number}" for number in range(5)]
+"""One a test: rights that one test needs would change what another one sees."""
 
 
 @pytest.fixture
@@ -64,7 +66,8 @@ async def test_a_topic_that_cannot_be_made_ends_the_start_with_kafkas_own_words(
     """More replicas than brokers."""
     hand = rig.work(dead_letters={"replication_factor": 7})
     with pytest.raises(SourceMisconfigured, match=r"replica.*dead_letters\.replication_factor"):
-        await hand.task
+        async with asyncio.timeout(SLOW):
+            await hand.task
 
 
 async def test_every_topic_of_a_pattern_has_a_topic_for_its_dead_letters(
@@ -94,9 +97,9 @@ async def test_what_the_topic_does_not_take_is_sent_smaller(
     small = [b"{" + rng.randbytes(200) for _ in range(600)]
     large = [b"{" + rng.randbytes(50_000) for _ in range(3)]
     values = [*small[:300], *large, *small[300:]]
-    hand = rig.work()
+    hand = rig.work(dead_letters={"timeout_seconds": 30.0})
     await rig.write(*values)
-    await rig.until_committed(603)
+    await rig.until_committed(603, limit=SLOW)
     letters = {dict(each.headers)["ldsync-offset"]: each for each in await rig.letters()}
     assert len(letters) == 603
     for offset, value in enumerate(values):
@@ -129,7 +132,7 @@ async def test_a_topic_that_is_deleted_is_made_again(rig: Rig, real_kafka: RealK
     await asyncio.to_thread(real_kafka.admin.delete_topic, rig.dead_letters)
     await rig.write(b"{")
     await rig.until_committed(1, limit=SLOW)
-    assert [letter.value for letter in await rig.letters()] == [b"{"]
+    assert {letter.value for letter in await rig.letters()} == {b"{"}
 
 
 # --- brokers that go away ------------------------------------------------------------------------
@@ -169,10 +172,10 @@ async def test_a_broker_that_dies_in_the_middle_loses_no_letter(own_kafka: RealK
 
 @pytest.fixture(scope="module")
 def guarded(kafka_directory: Path) -> Iterator[RealKafka]:
-    """A broker on which the user `plain` may do only what it was allowed to."""
+    """A broker on which users may do only what they were allowed to."""
     kafka = RealKafka(
         kafka_directory / "guarded",
-        plain_users={"plain": PASSWORD},
+        plain_users=dict.fromkeys(USERS, PASSWORD),
         config={
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
@@ -187,81 +190,93 @@ def guarded(kafka_directory: Path) -> Iterator[RealKafka]:
 
 @pytest.fixture
 async def limited(guarded: RealKafka) -> AsyncIterator[Rig]:
-    """A topic that the user may read, without a topic for dead letters."""
+    """A topic without a topic for dead letters; nobody may do anything yet."""
     async with rigged(guarded, dead_letters=False) as rig:
-        for operation in ("READ", "DESCRIBE"):
-            await asyncio.to_thread(guarded.admin.allow, "plain", operation, "TOPIC", rig.topic)
-        await asyncio.to_thread(guarded.admin.allow, "plain", "READ", "GROUP", rig.group)
         yield rig
 
 
-def login(guarded: RealKafka) -> dict[str, Any]:
-    """How to log in as `plain`."""
+def login(guarded: RealKafka, user: str) -> dict[str, Any]:
+    """How a user logs in."""
     return {
         "bootstrap_servers": guarded.sasl_bootstrap_servers,
         "security_protocol": "SASL_PLAINTEXT",
-        "sasl_username": "plain",
+        "sasl_username": user,
         "sasl_password": SecretStr(PASSWORD),
     }
 
 
-def work(rig: Rig, guarded: RealKafka) -> Hand:
-    """A worker that logs in as `plain`."""
-    return rig.work(dead_letters={"timeout_seconds": 1.0}, kafka=login(guarded))
+async def allow(guarded: RealKafka, user: str, topic: str, *rights: str) -> None:
+    """Let a user do something with a topic."""
+    for right in rights:
+        await asyncio.to_thread(guarded.admin.allow, user, right, "TOPIC", topic)
+
+
+async def work(rig: Rig, guarded: RealKafka, user: str) -> Hand:
+    """A worker that logs in as a user who may read the topic."""
+    await allow(guarded, user, rig.topic, "READ", "DESCRIBE")
+    await asyncio.to_thread(guarded.admin.allow, user, "READ", "GROUP", rig.group)
+    return rig.work(dead_letters={"timeout_seconds": 1.0}, kafka=login(guarded, user))
 
 
 @pytest.mark.parametrize(
-    ("rights", "exists", "message"),
+    ("user", "rights", "exists", "message"),
     [
-        pytest.param((), True, "grant Describe and Write on it", id="nothing"),
-        pytest.param(("DESCRIBE",), False, "grant Create on it", id="no creating"),
-        pytest.param(("DESCRIBE",), True, "grant Write on", id="no writing"),
+        pytest.param(USERS[0], (), True, "grant Describe and Write on it", id="nothing"),
+        pytest.param(USERS[1], ("DESCRIBE",), False, "grant Create on it", id="no creating"),
+        pytest.param(USERS[2], ("DESCRIBE",), True, "grant Write on", id="no writing"),
     ],
 )
 async def test_missing_rights_end_the_start_and_are_named(
-    limited: Rig, guarded: RealKafka, rights: tuple[str, ...], exists: bool, message: str
+    limited: Rig,
+    guarded: RealKafka,
+    user: str,
+    rights: tuple[str, ...],
+    exists: bool,
+    message: str,
 ) -> None:
     """At once: waiting would not help, and nothing has been consumed."""
     if exists:
         await asyncio.to_thread(guarded.create_topic, limited.dead_letters)
-    for right in rights:
-        await asyncio.to_thread(guarded.admin.allow, "plain", right, "TOPIC", limited.dead_letters)
+    await allow(guarded, user, limited.dead_letters, *rights)
+    hand = await work(limited, guarded, user)
     with pytest.raises(SourceMisconfigured, match=message):
-        await work(limited, guarded).task
+        async with asyncio.timeout(SLOW):
+            await hand.task
 
 
 async def test_a_right_that_is_missing_at_run_time_holds_the_commit(
     limited: Rig, guarded: RealKafka
 ) -> None:
     """The user may write elsewhere; the reason is logged and shown, and granting it ends it."""
-    admin = guarded.admin
+    user = USERS[3]
     await asyncio.to_thread(guarded.create_topic, limited.dead_letters)
-    await asyncio.to_thread(admin.allow, "plain", "DESCRIBE", "TOPIC", limited.dead_letters)
-    await asyncio.to_thread(admin.allow, "plain", "WRITE", "TOPIC", limited.topic)
-    hand = work(limited, guarded)
+    await allow(guarded, user, limited.dead_letters, "DESCRIBE")
+    await allow(guarded, user, limited.topic, "WRITE")
+    hand = await work(limited, guarded, user)
     await limited.write(b"{")
     await hand.until(lambda: hand.metric("ldsync_dead_letter_failures_total") >= 1, "it fails")
     problem = hand.report.status()["dead_letters"]["problem"]
     assert f"write to {limited.dead_letters}: grant Write" in problem
     assert (await limited.committed()).get(0, 0) == 0
-    await asyncio.to_thread(admin.allow, "plain", "WRITE", "TOPIC", limited.dead_letters)
+    await allow(guarded, user, limited.dead_letters, "WRITE")
     await limited.until_committed(1)
-    assert [letter.value for letter in await limited.letters()] == [b"{"]
+    assert {letter.value for letter in await limited.letters()} == {b"{"}
 
 
 async def test_the_check_knows_whether_letters_may_be_written(
     limited: Rig, guarded: RealKafka
 ) -> None:
     """From the broker's word, and without writing anything."""
-    admin, topic = guarded.admin, limited.dead_letters
+    admin, topic, user = guarded.admin, limited.dead_letters, USERS[4]
+    await allow(guarded, user, limited.topic, "READ", "DESCRIBE")
     await asyncio.to_thread(guarded.create_topic, topic)
-    await asyncio.to_thread(admin.allow, "plain", "DESCRIBE", "TOPIC", topic)
-    kafka = KafkaSettings(topics=(limited.topic,), **login(guarded))
+    await allow(guarded, user, topic, "DESCRIBE")
+    kafka = KafkaSettings(topics=(limited.topic,), **login(guarded, user))
     settings = Settings(kafka=kafka)
     (refused,) = await check_dead_letters(settings)
     assert refused.state is State.FAILED
     assert refused.detail == f"Kafka does not allow this user to write to {topic}"
-    await asyncio.to_thread(admin.allow, "plain", "WRITE", "TOPIC", topic)
+    await allow(guarded, user, topic, "WRITE")
     (allowed,) = await check_dead_letters(settings)
     assert (allowed.state, allowed.detail) == (State.OK, "their topics exist and may be written")
     assert await asyncio.to_thread(admin.end_offsets, topic) == {0: 0}

@@ -196,7 +196,8 @@ async def test_too_many_invalid_records_end_the_worker_and_copy_nothing(
         dead_letters={"max_invalid_ratio": 0.5, "min_records": 100}, kafka={"max_poll_records": 10}
     )
     with pytest.raises(ExceptionGroup) as caught:
-        await hand.task
+        async with asyncio.timeout(LIMIT):
+            await hand.task
     (error,) = caught.value.exceptions
     assert isinstance(error, SourceFailed)
     assert "60 of 100" in str(error)
