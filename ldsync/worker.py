@@ -191,7 +191,9 @@ class Worker:
                 # Where to write is not known before the environment is found.
                 wait = self._pacing.open_at - now if self._environment.resolved else _LONGEST_SLEEP
                 wait = max(wait, self.gate.wait(now))
-                batch = self._buffer.take(now) if wait <= 0 else None
+                # What fails again may take its time: half of the slots are kept from it (P5).
+                repeats = max(1, slots // 2)
+                batch = self._buffer.take(now, repeats=repeats) if wait <= 0 else None
                 if batch is None:
                     deadline = self._buffer.next_deadline()
                     wait = _LONGEST_SLEEP if deadline is None else max(wait, deadline - now)

@@ -198,7 +198,8 @@ class LaunchDarklySettings(Section):
         description="Members in one request for big and synced segments; no limit is documented.",
     )
     writes_per_segment: Count = Field(
-        default=4, description="Requests at the same time for one big or synced segment."
+        default=4,
+        description="Requests at the same time for one big or synced segment, at most half of all.",
     )
     max_in_flight: Count = Field(default=8, description="Requests at the same time, in all.")
     budget_share: float = Field(

@@ -193,6 +193,33 @@ async def test_a_failing_segment_does_not_stop_others(rig: Rig, status: int) -> 
     assert hand.metric("ldsync_segments_waiting") == 0
 
 
+async def test_segments_that_hang_leave_half_of_the_slots_to_the_others(rig: Rig) -> None:
+    """P5: after their first attempt, however many they are, and until they are written again."""
+    ill = [f"ill-{number}" for number in range(6)]
+    for segment in ill:
+        rig.sim.faults.add(Fault(route="patch_segment", segment=segment, answer=Answer.HANG))
+    hand = rig.work(max_in_flight=4, timeout=0.5, settle=0.6)
+    for segment in ill:
+        await rig.enter("u-1", audience=segment)
+    # Without others that are accepted there would soon be one request at a time.
+    users = iter(people(1_000))
+    while min(len(patches(rig.sim, segment)) for segment in ill) < 5:
+        user = next(users)
+        await rig.enter(user, audience="well")
+        await hand.until(lambda user=user: user in rig.sim.included("well"), "one more is in")
+    repeats = [each for segment in ill for each in patches(rig.sim, segment)[1:]]
+    for repeat in repeats:
+        at_the_same_time = [
+            each
+            for each in repeats
+            if each.arrived <= repeat.arrived
+            and (each.ended is None or each.ended > repeat.arrived)
+        ]
+        assert len(at_the_same_time) <= 2
+    rig.sim.faults.clear()
+    await rig.until_settled()
+
+
 async def test_a_member_that_launchdarkly_refuses_is_found_and_counted(rig: Rig) -> None:
     """By halving: it is rejected alone, the others are delivered, and the commit goes on."""
     rig.sim.faults.add(Fault(route="patch_segment", member="poison", status=400))

@@ -302,8 +302,13 @@ class Flow(RuleBasedStateMachine):
             key in flying
             or self.blocked.get(key, 0.0) > self.now
             or self.not_before[key.segment] > self.now
-            or self._writes_of(key.segment) >= self.limits.writes_per_segment
+            or self._writes_of(key.segment) >= self._most_writes_of(key.segment)
         )
+
+    def _most_writes_of(self, segment: Segment) -> int:
+        """After a failure one write at a time finds out whether it goes again."""
+        failed = any(lane.failures for lane in self.buffer.lanes() if lane.segment is segment)
+        return 1 if failed else self.limits.writes_per_segment
 
     def _writes_of(self, segment: Segment) -> int:
         return sum(flight.batch.segment is segment for flight in self.flights)
