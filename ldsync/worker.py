@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ldsync.attempt import attempt
 from ldsync.engage.history import newest
+from ldsync.kafka.chunks import chunks
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
 from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry, Scope
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from ldsync.sync.change import Segment
     from ldsync.sync.ledger import Account, Partition
     from ldsync.sync.policy import Policy
-
-CHUNK_RECORDS: Final = 1000
-"""Records taken in before the loop gets a turn: about 5 ms of work."""
 
 _POLL_SECONDS: Final = 0.2
 _LONGEST_SLEEP: Final = 1.0
@@ -144,10 +142,10 @@ class Worker:
             # All accounts before the first pause: what was polled belongs to this epoch alone (P6).
             polled = [(self._ledger.account(place), records) for place, records in found.items()]
             for account, records in polled:
-                for start in range(0, len(records), CHUNK_RECORDS):
+                for chunk in chunks(records):
                     if account.closed:
                         break
-                    self._take_in(account, records[start : start + CHUNK_RECORDS])
+                    self._take_in(account, chunk)
                     await asyncio.sleep(0)
 
     def _take_in(self, account: Account, records: Sequence[ConsumerRecord]) -> None:

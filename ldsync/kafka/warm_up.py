@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Final
 from aiokafka.errors import KafkaError
 
 from ldsync.kafka.beside import Beside
+from ldsync.kafka.chunks import chunks
 from ldsync.kafka.errors import SourceError
 from ldsync.kafka.horizon import look
 from ldsync.sync.coverage import Coverage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from aiokafka import ConsumerRecord
     from structlog.typing import FilteringBoundLogger
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.trouble import Trouble
     from ldsync.sync.ledger import Partition
-
-CHUNK_RECORDS: Final = 1000
-"""Records handed over before the loop gets a turn: a few milliseconds of work."""
 
 _LOOK_SECONDS: Final = 10.0
 """For the first attempt to find out what to read; many partitions on slow brokers get longer."""
@@ -212,7 +210,7 @@ class WarmUp:
             # What is cut off is older than the oldest record that is read.
             oldest = min(self._known_since[partition], history[0].timestamp)
             self._known_since[partition] = oldest
-        for chunk in _chunks(history):
+        for chunk in chunks(history):
             await self._listener.history(partition, chunk)
             self.coverage.note(partition, span.wanted, chunk[-1].offset + 1)
             self.records += len(chunk)
@@ -230,11 +228,6 @@ class WarmUp:
                 beside.finish(partition)
             else:
                 self.left += span.end - position
-
-
-def _chunks(records: Sequence[ConsumerRecord]) -> Iterator[Sequence[ConsumerRecord]]:
-    for start in range(0, len(records), CHUNK_RECORDS):
-        yield records[start : start + CHUNK_RECORDS]
 
 
 def _now_ms() -> int:

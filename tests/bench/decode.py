@@ -19,7 +19,7 @@ from rich.table import Table
 from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping, MembershipMode
 from ldsync.engage.trigger import parse as trigger
-from ldsync.worker import CHUNK_RECORDS
+from ldsync.kafka.chunks import RECORDS
 from tests.bench.topic import AUDIENCE_KEY, events, ordinary_calls
 
 MAPPINGS = 50
@@ -181,8 +181,8 @@ def _reading(
     decoder = Decoder(*mappings, membership_mode=mode)
 
     def work() -> None:
-        for start in range(0, len(records), CHUNK_RECORDS):
-            decoder.read_all(records[start : start + CHUNK_RECORDS])
+        for start in range(0, len(records), RECORDS):
+            decoder.read_all(records[start : start + RECORDS])
 
     return work
 

@@ -10,6 +10,7 @@ from ldsync.demo.broker import Api, EmbeddedBroker
 from ldsync.demo.simulator import Fault
 from ldsync.kafka.take_over import CLEAN
 from ldsync.sync.gate import Held
+from ldsync.sync.ledger import Partition
 from tests.support.worker_rig import Hand, Rig, patches, people, rigged
 
 REBALANCING = 27
@@ -156,3 +157,17 @@ async def test_who_leaves_before_it_took_over_leaves_the_marks_alone(rig: Rig) -
     await hand.stop()
     rig.broker.clear_failures(Api.OFFSET_FETCH)
     assert await rig.marks() == BOTH_CLEAN
+
+
+async def test_an_assignment_that_comes_while_the_client_closes_is_not_taken_over(
+    rig: Rig,
+) -> None:
+    """Nobody would close what it opens."""
+    hand = rig.work()
+    await hand.until_assigned(2)
+    member = hand.worker.source._member  # noqa: SLF001 - what aiokafka calls back
+    assert member is not None
+    await hand.stop()
+    asked = len(asyncio.all_tasks())
+    member.take_over.begin(frozenset({Partition(rig.topic, 0)}))
+    assert len(asyncio.all_tasks()) == asked

@@ -7,7 +7,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from ldsync.demo.broker import Api, EmbeddedBroker
-from ldsync.kafka import warm_up
 from ldsync.sync.states import State
 from tests.support.worker_rig import Hand, Rig, events_of, people, rigged
 
@@ -70,7 +69,7 @@ async def test_live_records_of_all_partitions_wait_for_all_history(
 ) -> None:
     """A partition without history must not go ahead of what another one's history says."""
     await consumed_by_another(rig, users=300)
-    monkeypatch.setattr(warm_up, "CHUNK_RECORDS", 1)
+    monkeypatch.setattr("ldsync.kafka.chunks.RECORDS", 1)
     await rig.write(rig.event("u-000299", late=60.0), partition=1)
     with capture_logs() as logs:
         hand = rig.work()
@@ -103,7 +102,7 @@ async def test_a_rebalance_in_the_middle_goes_on_where_it_was(
     """What is noted is not read again, and nothing is committed by it."""
     await consumed_by_another(rig, users=300)
     before = await rig.committed()
-    monkeypatch.setattr(warm_up, "CHUNK_RECORDS", 1)
+    monkeypatch.setattr("ldsync.kafka.chunks.RECORDS", 1)
     hand = rig.work()
     await hand.until(lambda: hand.parts.journal.read_again > 10, "history is read")
     rig.broker.fail(Api.HEARTBEAT, code)
@@ -148,7 +147,7 @@ async def test_a_stop_in_the_middle_leaves_everything_as_it_was(
     """SIGTERM does not wait for history, and neither offsets nor marks are touched."""
     await consumed_by_another(rig, users=300)
     before = (await rig.committed(), await rig.marks())
-    monkeypatch.setattr(warm_up, "CHUNK_RECORDS", 1)
+    monkeypatch.setattr("ldsync.kafka.chunks.RECORDS", 1)
     hand = rig.work()
     await hand.until(lambda: hand.parts.journal.read_again > 10, "history is read")
     async with asyncio.timeout(5.0):

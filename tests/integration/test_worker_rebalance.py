@@ -237,7 +237,7 @@ async def test_records_polled_before_a_revocation_do_not_enter_the_next_epoch(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rebalance amid a large poll: what of it was not taken in yet is consumed again."""
-    monkeypatch.setattr("ldsync.worker.CHUNK_RECORDS", 1)
+    monkeypatch.setattr("ldsync.kafka.chunks.RECORDS", 1)
     rig.sim.faults.add(DOWN)
     hand = rig.work(drain=0.1)
     await hand.until_assigned(2)
