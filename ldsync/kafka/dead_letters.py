@@ -134,7 +134,7 @@ class DeadLetters:
     def reject(
         self, batch: Batch, reason: str, members: Mapping[str, str], settled: Callable[[], None]
     ) -> None:
-        """Take in members of a batch that LaunchDarkly refused, each with what it said.
+        """Take in members of a batch that were refused, or are parked, each with words.
 
         Their records are read again. `settled` is called when all their letters were acknowledged.
         """
@@ -142,6 +142,11 @@ class DeadLetters:
             self._rejections.add(batch, reason, members, settled)
         else:
             settled()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is taken in."""
+        return self._settings.enabled
 
     @property
     def pending(self) -> int:
@@ -158,6 +163,11 @@ class DeadLetters:
         share = _RESUME_RATIO if self._over else 1.0
         self._over = self.pending_bytes >= self._settings.max_pending_bytes * share
         return self._over
+
+    @property
+    def crowded(self) -> bool:
+        """Whether what can wait should: half of what may wait to be written does."""
+        return self.pending_bytes >= self._settings.max_pending_bytes * _RESUME_RATIO
 
     @property
     def empty(self) -> bool:

@@ -181,6 +181,16 @@ class Metrics:
             "ldsync_segments_waiting",
             "Segments whose last write failed; /status says why. Their changes are kept.",
         )
+        self.segments_diverged = make.gauge(
+            "ldsync_segments_diverged",
+            "Segments that lack changes: they were parked in the dead-letter topic, or the segment "
+            "was deleted and created again. /status says which; worry while it is above 0.",
+        )
+        self.parked_changes = make.counter(
+            "ldsync_parked_changes_total",
+            "Changes moved to the dead-letter topic because their segment alone could not be "
+            "written.",
+        )
         self.batches_closed: Family[str, Counter] = make.counters(
             "ldsync_batches_closed_total",
             ("trigger",),

@@ -32,12 +32,14 @@ from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.segments import Terms
 from ldsync.launchdarkly.writers.standard import StandardWriter
+from ldsync.parking import Parking
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.policy import Policy
+from ldsync.sync.waiting import Waiting
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
@@ -73,6 +75,7 @@ class Options:
     longest_operator: float = 2.0
     resolved: bool = True
     dry_run: bool = False
+    park_after: float = 3600.0
     kafka: Mapping[str, Any] = field(default_factory=dict)
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
     writer: Any = None
@@ -114,20 +117,24 @@ class Hand:
             "group_id": options.group or rig.group,
         }
         settings = kafka_settings(**(own | dict(options.kafka)))
+        buffer = Buffer(
+            Limits(max_size=options.max_size, max_age=options.max_age),
+            Budget(max_changes=options.max_changes),
+        )
+        dead_letters = DeadLetters(
+            dead_letters_settings(**options.dead_letters),
+            settings,
+            lambda: Decoder(EventMapping()),
+            self.metrics,
+            structlog.get_logger(),
+        )
+        journal = Journal(self.metrics)
         self.parts = Parts(
             decoder=Decoder(EventMapping()),
-            buffer=Buffer(
-                Limits(max_size=options.max_size, max_age=options.max_age),
-                Budget(max_changes=options.max_changes),
-            ),
+            buffer=buffer,
             ledger=Ledger(),
-            dead_letters=DeadLetters(
-                dead_letters_settings(**options.dead_letters),
-                settings,
-                lambda: Decoder(EventMapping()),
-                self.metrics,
-                structlog.get_logger(),
-            ),
+            dead_letters=dead_letters,
+            parking=Parking(Waiting(options.park_after), buffer, dead_letters, journal),
             versions=MemoryVersions(100_000, time.monotonic()),
             writer=options.writer
             or StandardWriter(
@@ -146,7 +153,7 @@ class Hand:
                 rng,
                 environment.doubt,
             ),
-            journal=Journal(self.metrics),
+            journal=journal,
             metrics=self.metrics,
         )
         policy = Policy(
