@@ -128,13 +128,14 @@ class _App:
             metrics,
             structlog.get_logger(),
         )
+        decoder = decoder_of(settings)
         waiting = Waiting(settings.dead_letters.park_after_seconds)
         parts = Parts(
-            decoder=decoder_of(settings),
+            decoder=decoder,
             buffer=buffer,
             ledger=ledger,
             dead_letters=dead_letters,
-            parking=Parking(waiting, buffer, dead_letters, journal),
+            parking=Parking(waiting, buffer, versions, dead_letters, decoder, journal),
             versions=versions,
             writer=writer,
             environment=environment,

@@ -1,7 +1,7 @@
 """Parking: what a waiting segment holds too much or for too long goes to the dead letters.
 
-`ldsync.sync.waiting` decides; here it is carried out and told, and it is remembered which segments
-are *diverged*: LaunchDarkly does not have all of what was consumed for them.
+`ldsync.sync.waiting` decides; here it is carried out and told. What was parked is replayed as soon
+as the segment can be written again (`ldsync.replays`).
 """
 
 from __future__ import annotations
@@ -12,47 +12,63 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ldsync.divergence import Divergence, Lack
 from ldsync.launchdarkly.outcome import Retry, Scope
+from ldsync.replays import Replays
 from ldsync.sync.outcomes import PARKED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection
 
+    from ldsync.engage.decoder import Decoder
     from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.sync.batch import Batch
     from ldsync.sync.buffer import Buffer
     from ldsync.sync.change import Segment
+    from ldsync.sync.ledger import Partition
     from ldsync.sync.waiting import Waiting
     from ldsync.telemetry.journal import Journal
+    from ldsync.versions.memory import MemoryVersions
 
 _LOOK_SECONDS: Final = 0.5
-_RECREATED: Final = (
-    "it was deleted in LaunchDarkly and created again: it holds what changed since, not who was in "
-    "it before"
-)
 
 
 class Parking:
     """Carries out the policy of waiting segments.
 
-    All methods but `run` return at once. With `dead_letters.enabled = false` nothing is parked.
+    All methods but the coroutines return at once. With `dead_letters.enabled = false` nothing is
+    parked.
 
     Args:
         waiting: The policy.
         buffer: Where changes wait.
+        versions: Remembers what was parked, so that nothing older passes it.
         dead_letters: Where they go.
+        decoder: The one that made the changes in the buffer.
         journal: Tells of it.
+
+    Attributes:
+        divergence: What segments lack.
     """
 
     def __init__(
-        self, waiting: Waiting, buffer: Buffer, dead_letters: DeadLetters, journal: Journal
+        self,
+        waiting: Waiting,
+        buffer: Buffer,
+        versions: MemoryVersions,
+        dead_letters: DeadLetters,
+        decoder: Decoder,
+        journal: Journal,
     ) -> None:
         self._waiting = waiting
         self._buffer = buffer
+        self._versions = versions
         self._dead_letters = dead_letters
         self._journal = journal
-        self._parked: Counter[str] = Counter()
-        self._recreated: set[str] = set()
+        self.divergence = Divergence()
+        self._replays = Replays(
+            self.divergence, waiting, buffer, versions, dead_letters, decoder, journal=journal
+        )
 
     # --- what happens to writes ---------------------------------------------------------------
 
@@ -72,12 +88,14 @@ class Parking:
         segment = batch.segment
         self._waiting.accepted(segment, time.monotonic() - seconds)
         if segment.recreated:
-            self._recreated.add(segment.key)
+            self.divergence.recreated.add(segment.key)
+        self._replays.recovered(segment)
 
     def reset(self) -> None:
-        """End the epoch: the new owners of the partitions are to know of what was parked."""
+        """End the epoch: other owners of the partitions cannot know of what was parked here."""
         self._waiting.reset()
-        self._parked.clear()
+        self.divergence.lacks.clear()
+        self._replays.reset()
 
     # --- parking ------------------------------------------------------------------------------
 
@@ -88,6 +106,13 @@ class Parking:
             if self._dead_letters.enabled and may_park():
                 await self._park(may_park)
 
+    async def replay(
+        self, may_add: Callable[[], bool], owned: Callable[[], Collection[Partition]]
+    ) -> None:
+        """Replay what was parked, for ever; see `Replays.run`."""
+        if self._dead_letters.replays:
+            await self._replays.run(may_add, owned)
+
     async def _park(self, may_park: Callable[[], bool]) -> None:
         parked: Counter[Segment] = Counter()
         reasons: dict[Segment, str] = {}
@@ -97,37 +122,31 @@ class Parking:
             self._hand_over(batch, reason)
             parked[batch.segment] += len(batch.changes)
             reasons[batch.segment] = reason
+            # What comes later and is older must not pass it; nor, if it is as old, be passed (R6).
+            await self._versions.merge(batch.segment, dict(batch.changes), time.monotonic())
             await asyncio.sleep(0)
             if self._dead_letters.crowded or not may_park():
                 break
         for segment, count in parked.items():
             self._journal.parked(segment, count, reasons[segment])
+            if not self._buffer.waiting(segment):
+                self._replays.silent(segment)
 
     def _hand_over(self, batch: Batch, reason: str) -> None:
         """Let the dead letters have a batch; its records are released when they are safe (P1)."""
-        self._parked[batch.segment.key] += len(batch.changes)
+        oldest = min(page.opened_at for page in batch.pages)
+        lack = self.divergence.lacks.setdefault(batch.segment, Lack(oldest))
+        lack.oldest = min(lack.oldest, oldest)
+        lack.changes += len(batch.changes)
+        lack.unsafe += 1
         self._journal.ended(self._buffer.take_ended())
         self._dead_letters.reject(
-            batch, PARKED.reason, dict.fromkeys(batch.changes, reason), partial(self._safe, batch)
+            batch,
+            PARKED.reason,
+            dict.fromkeys(batch.changes, reason),
+            partial(self._safe, batch, lack),
         )
 
-    def _safe(self, batch: Batch) -> None:
+    def _safe(self, batch: Batch, lack: Lack) -> None:
+        lack.unsafe -= 1
         self._buffer.release(batch, time.monotonic())
-
-    # --- what is missing ----------------------------------------------------------------------
-
-    @property
-    def diverged(self) -> int:
-        """How many segments lack something that was consumed for them."""
-        return len(self._parked.keys() | self._recreated)
-
-    def divergence(self) -> Mapping[str, tuple[int, str]]:
-        """Return, by keys of diverged segments, how many changes are parked, and why in words."""
-        found = {
-            key: (count, f"{count} changes are parked in the dead-letter topic")
-            for key, count in self._parked.items()
-        }
-        for key in self._recreated:
-            count, words = found.get(key, (0, ""))
-            found[key] = (count, "; ".join(filter(None, (words, _RECREATED))))
-        return found

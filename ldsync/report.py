@@ -48,7 +48,9 @@ class Report:
         metrics.open_batches.set_function(lambda: float(buffer.open_batches))
         metrics.batches_in_flight.set_function(lambda: float(buffer.in_flight))
         metrics.segments_waiting.set_function(lambda: float(journal.waiting))
-        metrics.segments_diverged.set_function(lambda: float(self._parts.parking.diverged))
+        metrics.segments_diverged.set_function(
+            lambda: float(self._parts.parking.divergence.segments)
+        )
         metrics.oldest_unsent_change_age.set_function(self._oldest_age)
         metrics.version_store_entries.set_function(lambda: float(len(versions)))
         metrics.ordering_horizon.set_function(lambda: versions.horizon(time.monotonic()))
@@ -110,7 +112,7 @@ class Report:
                 "gate_open_in_seconds": round(gate, 3),
                 "gate_reason": parts.pacing.reason if gate else "",
             },
-            "segments": journal.segments(loads, parts.parking.divergence()),
+            "segments": journal.segments(loads, parts.parking.divergence.rows()),
             "collisions": journal.collisions.rows(),
         }
 

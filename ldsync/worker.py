@@ -121,6 +121,7 @@ class Worker:
                             self._dead_letters.run(),
                             self._dead_letters.reread(),
                             self._parking.run(self._may_park),
+                            self._parking.replay(self._may_park, lambda: self.source.assigned),
                         )
                     ]
                     await self._stop.wait()

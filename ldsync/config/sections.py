@@ -302,6 +302,10 @@ class DeadLettersSettings(Section):
         default=21_600.0,
         description="Changes of a segment that alone cannot be written are moved there after that.",
     )
+    replay_on_recovery: bool = Field(
+        default=True,
+        description="Whether such changes are applied again as soon as the segment can be written.",
+    )
     max_invalid_ratio: float = Field(
         default=0.5,
         gt=0,

@@ -118,6 +118,11 @@ class Buffer:
     def _part(self, changes: int, size: int) -> float:
         return max(changes / self.budget.max_changes, size / self.budget.max_bytes)
 
+    def waiting(self, segment: Segment) -> Mapping[str, str]:
+        """Return the stamps that wait for a segment, by member; only to be looked at, at once."""
+        lane = self._lanes.get(segment)
+        return {} if lane is None else lane.changes
+
     def add(
         self, changes: Iterable[Change], chunk: Chunk, now: float, tally: Tally | None = None
     ) -> None:

@@ -165,7 +165,8 @@ class Lane:
     ) -> tuple[dict[str, str], tuple[Page, ...], Mapping[str, Tally]] | None:
         """Take what may be parked from the front on, due or not, as much as a batch may have.
 
-        Only of pages that were opened before a time. What is in flight (P4) or in its settle time
+        Only of pages that were opened before a time, if one is given; what is safe elsewhere may
+        grow old. What is in flight (P4) or in its settle time
         (R1) stays. Returns the same as `take`.
         """
         self._forget_blocks(now)
@@ -174,6 +175,8 @@ class Lane:
         for page, changes in self._waiting():
             if page.opened_at > opened_before:
                 break
+            if page.detached and opened_before < _NEVER:
+                continue
             free = self._free(changes)
             if plan and count + len(free) > limits.max_size:
                 break

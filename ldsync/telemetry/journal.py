@@ -228,7 +228,36 @@ class Journal:
             changes=count,
             detail=detail,
             advice="the segment lacks these changes; they are in the dead-letter topic with the "
-            "reason parked. New ones go on being tried",
+            "reason parked, and are applied again when it can be written",
+        )
+
+    def replayed(
+        self, segment: Segment, count: int, left: int, lack: str, *, recovered: bool
+    ) -> None:
+        """Note that parked changes were applied again, but for `left`.
+
+        `recovered` if the segment lacks nothing any more; else `lack` says what, in words.
+        """
+        self._metrics.replayed_changes.inc(count)
+        names = {"segment": segment.key, "audience_id": segment.audience_id, "replayed": count}
+        if recovered:
+            self._log.info("segment.recovered", **names)
+            return
+        self._log.warning(
+            "segment.replayed",
+            **names,
+            left=left,
+            detail=lack,
+            advice="these changes stay in the dead-letter topic: see docs/dead-letters.md",
+        )
+
+    def replay_failed(self, detail: str) -> None:
+        """Note that parked changes could not be read again."""
+        self._log.warning(
+            "dead_letters.unreadable",
+            detail=detail,
+            advice="what was parked stays parked, and reading it is tried again; the user needs "
+            "Read on the dead-letter topic",
         )
 
     def epoch_ended(self, abandoned: int) -> None:

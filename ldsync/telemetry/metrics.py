@@ -191,6 +191,10 @@ class Metrics:
             "Changes moved to the dead-letter topic because their segment alone could not be "
             "written.",
         )
+        self.replayed_changes = make.counter(
+            "ldsync_replayed_changes_total",
+            "Parked changes that were applied again because their segment can be written again.",
+        )
         self.batches_closed: Family[str, Counter] = make.counters(
             "ldsync_batches_closed_total",
             ("trigger",),

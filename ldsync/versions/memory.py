@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from ldsync.sync.change import supersedes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ldsync.sync.change import Segment
 
 
@@ -55,6 +57,13 @@ class MemoryVersions:
                     stale.add(member)
         self._note(segment, changes, now)
         return stale
+
+    async def known(self, segment: Segment, members: Iterable[str]) -> dict[str, str]:
+        """Return the newest stamps of members, as far as they are known; note nothing."""
+        young, old = self._young.get(segment, {}), self._old.get(segment, {})
+        # What the young one knows of a member is never older.
+        found = ((member, young.get(member) or old.get(member)) for member in members)
+        return {member: stamp for member, stamp in found if stamp is not None}
 
     def _note(self, segment: Segment, changes: dict[str, str], now: float) -> None:
         known = self._young.get(segment)

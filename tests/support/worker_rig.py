@@ -76,6 +76,7 @@ class Options:
     resolved: bool = True
     dry_run: bool = False
     park_after: float = 3600.0
+    max_entries: int = 100_000
     kafka: Mapping[str, Any] = field(default_factory=dict)
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
     writer: Any = None
@@ -129,13 +130,16 @@ class Hand:
             structlog.get_logger(),
         )
         journal = Journal(self.metrics)
+        decoder = Decoder(EventMapping())
+        versions = MemoryVersions(options.max_entries, time.monotonic())
+        waiting = Waiting(options.park_after)
         self.parts = Parts(
-            decoder=Decoder(EventMapping()),
+            decoder=decoder,
             buffer=buffer,
             ledger=Ledger(),
             dead_letters=dead_letters,
-            parking=Parking(Waiting(options.park_after), buffer, dead_letters, journal),
-            versions=MemoryVersions(100_000, time.monotonic()),
+            parking=Parking(waiting, buffer, versions, dead_letters, decoder, journal),
+            versions=versions,
             writer=options.writer
             or StandardWriter(
                 self.client,

@@ -40,6 +40,7 @@ ldsync_batches_in_flight gauge
 ldsync_segments_waiting gauge
 ldsync_segments_diverged gauge
 ldsync_parked_changes_total counter
+ldsync_replayed_changes_total counter
 ldsync_batches_closed_total counter trigger
 ldsync_batch_size_members histogram
 ldsync_oldest_unsent_change_age_seconds gauge
