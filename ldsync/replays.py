@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS: Final = 0.5
 _ROOM_SECONDS: Final = 0.1
-_TROUBLE_SECONDS: Final = 5.0
+_LONGEST_SECONDS: Final = 60.0
 
 
 class Replays:
@@ -65,11 +65,11 @@ class Replays:
         self._silent: set[Segment] = set()
         self._open: dict[Segment, tuple[Replay, int]] = {}
         self._epoch = 0
+        self._failures = 0
 
     def recovered(self, segment: Segment) -> None:
         """Note that a segment can be written; if it lacks something, that is replayed."""
-        lack = self._lacks.get(segment)
-        if lack is not None and lack.changes > lack.given_up:
+        if segment in self._lacks:
             self._well.add(segment)
 
     def silent(self, segment: Segment) -> None:
@@ -97,7 +97,7 @@ class Replays:
             self._conclude()
             for segment in self._take(self._silent):
                 await self._probe(segment, owned)
-            well = [each for each in self._take(self._well) if self._is_well(each)]
+            well = [each for each in self._take(self._well) if self._may_gain(each)]
             if well:
                 await self._replay({each.key: self._new(each) for each in well}, may_add, owned)
 
@@ -110,6 +110,12 @@ class Replays:
 
     def _is_well(self, segment: Segment) -> bool:
         return segment in self._lacks and self._waiting.of(segment) is None
+
+    def _may_gain(self, segment: Segment) -> bool:
+        """Whether a segment is well and lacks something that was not tried to be replayed yet."""
+        return self._is_well(segment) and (
+            self._lacks[segment].changes > self._lacks[segment].given_up
+        )
 
     def _new(self, segment: Segment) -> Replay:
         return Replay(
@@ -138,10 +144,9 @@ class Replays:
                         if record.partition in owned():
                             replay.apply([record], known, probing=True)
         except (OSError, RuntimeError) as error:  # also what aiokafka raises
-            self._journal.replay_failed(repr(error))
             if epoch == self._epoch:
                 self._silent.add(segment)
-            await asyncio.sleep(_TROUBLE_SECONDS)
+            await self._unreadable(error)
 
     async def _replay(
         self,
@@ -154,7 +159,7 @@ class Replays:
         places = self._dead_letters.parked.take(replays)
         asked = {key: self._lacks[each.segment].changes for key, each in replays.items()}
         letters = self._dead_letters.parked.read(places, self._dead_letters.options)
-        trouble = ""
+        trouble: Exception | None = None
         try:
             async with aclosing(letters) as chunks:
                 async for chunk in chunks:
@@ -165,18 +170,25 @@ class Replays:
                     for key, records in mine.items():
                         await self._apply(replays[key], records, epoch, may_add)
         except (OSError, RuntimeError) as error:  # also what aiokafka raises
-            trouble = repr(error)
-            self._journal.replay_failed(trouble)
+            trouble = error
         if epoch != self._epoch:
             return
         for key, replay in replays.items():
-            if trouble or replay.interrupted:
+            if trouble is not None or replay.interrupted:
                 self._dead_letters.parked.give_back({key: places.get(key, {})})
                 self._again(replay.segment)
             else:
                 self._open[replay.segment] = replay, asked[key]
-        if trouble:
-            await asyncio.sleep(_TROUBLE_SECONDS)
+        if trouble is None:
+            self._failures = 0
+        else:
+            await self._unreadable(trouble)
+
+    async def _unreadable(self, error: Exception) -> None:
+        """Tell that letters cannot be read, and wait: a second, doubling up to a minute."""
+        self._journal.replay_failed(repr(error))
+        await asyncio.sleep(min(_LONGEST_SECONDS, 2.0**self._failures))
+        self._failures = min(self._failures + 1, 6)
 
     async def _apply(
         self, replay: Replay, records: list[ParkedRecord], epoch: int, may_add: Callable[[], bool]

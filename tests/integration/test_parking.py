@@ -124,12 +124,28 @@ async def test_what_came_while_a_change_was_parked_wins_over_its_replay(rig: Rig
     await rig.enter("left", entered=False)
     await rig.write(older)
     await rig.write(tie.replace(b'"vip": true', b'"vip": false'))
-    await hand.until_consumed(8)
+    consumed = "ldsync_records_consumed_total"
+    await hand.until(lambda: hand.metric(consumed, topic=rig.topic) == 8, "they are consumed")
     with capture_logs() as logs:
         rig.sim.faults.clear()
         await hand.until(lambda: events_of(logs, "segment.recovered"), "it is well")
         await rig.until_settled()
     assert rig.sim.included("vip") == {"stays", "late"}
+
+
+async def test_a_replay_wins_over_what_was_as_new_but_came_before(rig: Rig) -> None:
+    """P2: of two with the same version the later arrival wins, also if it was never tried."""
+    hand = rig.work(max_changes=8, max_size=2)
+    tie = rig.event("tie")
+    await rig.write(tie)
+    await rig.until_settled()
+    number = await left_alone(rig, hand, "a")
+    gone = tie.replace(b'"vip": true', b'"vip": false')
+    await rig.write(rig.event("b"), gone, rig.event("c"), rig.event("d"))
+    await hand.until(lambda: parked(hand) >= 4, "what is too much is parked")
+    rig.sim.faults.remove(number)
+    await rig.until_settled()
+    assert rig.sim.included("vip") == {"a", "b", "c", "d"}
 
 
 async def test_a_segment_that_fails_again_during_its_replay_is_replayed_later(rig: Rig) -> None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ldsync.sync.change import Change
+from ldsync.sync.ledger import Account
 from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.waiting import Waiting
-from tests.support.core import Intake, keys, partition, target
+from tests.support.core import Intake, keys, partition, stamp, target
 
 if TYPE_CHECKING:
     from ldsync.sync.change import Segment, Target
@@ -270,6 +272,29 @@ def test_parking_leaves_the_failures_of_a_segment_as_they_are(scene: Scene) -> N
     assert intake.buffer.take(29.0) is None
     again = intake.take(30.0)
     assert (keys(again), again.attempt) == (["d"], 2)
+
+
+def test_what_is_safe_elsewhere_may_grow_old_but_not_be_too_much(scene: Scene) -> None:
+    """Replayed changes hold nothing that is committed; in memory they are as large as others."""
+    vip = target()
+    chunk = Account(partition(0), detached=True).open_chunk(7, 9, 0)
+    changes = [Change(vip, "user/a", stamp(1)), Change(vip, "user/b", stamp(1))]
+    scene.intake.buffer.add(changes, chunk, 0.0)
+    chunk.release()
+    assert scene.intake.buffer.park(vip.segment, 100.0, 50.0) is None
+    batch = scene.intake.buffer.park(vip.segment, 100.0)
+    assert batch is not None
+    assert batch.lane.needed() == {partition(0): (7, 9)}
+
+
+def test_records_of_several_accounts_of_a_partition_are_looked_for_together(scene: Scene) -> None:
+    """From the first of them to the last."""
+    intake, vip = scene.intake, target()
+    intake.add(vip, "a", "b")
+    chunk = Account(partition(0), detached=True).open_chunk(0, 1, 0)
+    intake.buffer.add([Change(vip, "user/c", stamp(1))], chunk, 0.0)
+    chunk.release()
+    assert intake.take(0.0).lane.needed() == {partition(0): (0, 2)}
 
 
 def test_changes_that_are_sent_alone_are_parked_together(scene: Scene) -> None:
