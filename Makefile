@@ -41,7 +41,7 @@ format: $(DEV_READY) ## let ruff put the code in shape
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(DEV_READY) ## measure speed on a real broker (Java 17 and Maven), or ARGS=decode without
+bench: $(DEV_READY) ## measure speed on a real broker (Java 17, Maven); ARGS=faults: faults; ARGS=decode: without broker
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 letters: $(DEV_READY) ## a million bad inputs on a real broker, each accounted for

@@ -25,9 +25,11 @@ from ldsync.launchdarkly.outcome import REJECTIONS, RetryReason
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.mappings import decoder_of
 from ldsync.parking import Parking
+from ldsync.parts import Parts
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
+from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget
 from ldsync.sync.outcomes import PARKED, RecordOutcome
@@ -38,7 +40,8 @@ from ldsync.telemetry.http import AdminError, AdminServer
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
-from ldsync.worker import Parts, Worker
+from ldsync.watchdog import Watchdog
+from ldsync.worker import Worker
 from ldsync.writers import limits_of, writer_of
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ MISCONFIGURED: Final = 78
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _OPERATOR_FLOOR: Final = 0.5
+_ENDING_SECONDS: Final = 15.0
 _YOUNG_OBJECTS: Final = 50_000
 
 # Of <malloc.h>. 32 MiB is the most that it takes as the second on 64-bit machines.
@@ -76,7 +80,7 @@ async def _serve(settings: Settings) -> int:
     log.info("ldsync.starting", version=ldsync.__version__)
     try:
         async with _App(settings) as app:
-            await app.worker.run()
+            await app.work()
     except AdminError as error:
         log.error("admin.unavailable", detail=str(error))  # noqa: TRY400 - no fault of the program
         return MISCONFIGURED
@@ -115,7 +119,10 @@ class _App:
         metrics = Metrics()
         _begin_at_zero(metrics)
         journal = Journal(metrics)
-        self._launchdarkly = Connection(settings.launchdarkly, metrics, rng)
+        lease = Lease(
+            settings.kafka.session_timeout_seconds, settings.kafka.rebalance_timeout_seconds
+        )
+        self._launchdarkly = Connection(settings.launchdarkly, metrics, rng, lease)
         client, environment = self._launchdarkly.client, self._launchdarkly.environment
         writer = writer_of(settings.launchdarkly, client, environment, metrics, rng)
         buffer = Buffer(limits_of(settings, writer), _budget(settings))
@@ -136,6 +143,7 @@ class _App:
             ledger=ledger,
             dead_letters=dead_letters,
             parking=Parking(waiting, buffer, versions, dead_letters, decoder, journal),
+            lease=lease,
             versions=versions,
             writer=writer,
             environment=environment,
@@ -153,10 +161,13 @@ class _App:
                 metrics,
                 structlog.get_logger(),
                 dry_run=settings.launchdarkly.dry_run,
+                lease=lease,
+                ordering=settings.ordering,
             ),
         )
         self._report = Report(self.worker, parts, self._launchdarkly.environment)
         self._report.bind(metrics)
+        self._watchdog = Watchdog(self.worker, journal, settings.kafka.stall_timeout_seconds)
         self._admin = AdminServer(
             settings.admin.host,
             settings.admin.port,
@@ -180,6 +191,24 @@ class _App:
         gc.set_threshold(_YOUNG_OBJECTS)
         _keep_freed_memory()
         return self
+
+    async def work(self) -> None:
+        """Run the worker under its watchdog, which ends it when it is stuck.
+
+        Raises what the worker raises, or Stalled.
+        """
+        working = asyncio.create_task(self.worker.run())
+        watching = asyncio.create_task(self._watchdog.run())
+        try:
+            await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                await watching
+        finally:
+            watching.cancel()
+            working.cancel()
+            # What is stuck may not end: the process does.
+            await asyncio.wait({working, watching}, timeout=_ENDING_SECONDS)
+        await working
 
     async def __aexit__(self, *_exception: object) -> None:
         """Close what was opened, whatever happened."""

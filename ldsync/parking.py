@@ -123,7 +123,7 @@ class Parking:
             parked[batch.segment] += len(batch.changes)
             reasons[batch.segment] = reason
             # What comes later and is older must not pass it; nor, if it is as old, be passed (R6).
-            await self._versions.merge(batch.segment, dict(batch.changes), time.monotonic())
+            await self._versions.note(batch.segment, batch.changes, time.monotonic())
             await asyncio.sleep(0)
             if self._dead_letters.crowded or not may_park():
                 break

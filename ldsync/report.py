@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import ldsync
+from ldsync.sync.gate import Held
 from ldsync.sync.states import State
 from ldsync.telemetry.health import Check, Health
 
 if TYPE_CHECKING:
     from ldsync.launchdarkly.environment import Environment
+    from ldsync.parts import Parts
     from ldsync.telemetry.metrics import Metrics
-    from ldsync.worker import Parts, Worker
+    from ldsync.worker import Worker
 
 _STALLED_SECONDS: Final = {"ingest": 60.0, "flush": 30.0, "commit": 120.0}
 """How long each loop may take to go round before the process counts as stuck.
@@ -51,9 +54,17 @@ class Report:
         metrics.segments_diverged.set_function(
             lambda: float(self._parts.parking.divergence.segments)
         )
+        for reason in (Held.TAKE_OVER, Held.LEASE):
+            metrics.writes_held[reason].set_function(partial(self._is_held, reason))
+        source = self._worker.source
+        metrics.warm_up_left.set_function(lambda: float(source.history[0]))
+        metrics.warm_up_duration.set_function(lambda: source.history[2])
         metrics.oldest_unsent_change_age.set_function(self._oldest_age)
         metrics.version_store_entries.set_function(lambda: float(len(versions)))
         metrics.ordering_horizon.set_function(lambda: versions.horizon(time.monotonic()))
+
+    def _is_held(self, reason: Held) -> float:
+        return float(self._worker.gate.held(time.monotonic()) is reason)
 
     def _oldest_age(self) -> float:
         oldest_ms = self._parts.buffer.oldest_ms()
@@ -95,6 +106,7 @@ class Report:
             "consumed_records": journal.consumed,
             "pending_records": buffer.records,
             "records": journal.records_by_outcome(),
+            "warm_up": self._warm_up(),
             "partitions": self._partitions(),
             "buffer": {
                 "changes": buffer.changes,
@@ -102,6 +114,7 @@ class Report:
                 "batches": buffer.open_batches,
                 "in_flight": buffer.in_flight,
                 "paused": worker.state is State.PAUSED,
+                "writes_held": worker.gate.held(now) or "",
             },
             "dead_letters": parts.dead_letters.status(),
             "launchdarkly": {
@@ -114,6 +127,15 @@ class Report:
             },
             "segments": journal.segments(loads, parts.parking.divergence.rows()),
             "collisions": journal.collisions.rows(),
+        }
+
+    def _warm_up(self) -> dict[str, Any]:
+        left, records, seconds = self._worker.source.history
+        return {
+            "offsets_left": left,
+            "records": records,
+            "seconds": round(seconds, 3),
+            "known_for_seconds": round(self._parts.versions.horizon(time.monotonic()), 3),
         }
 
     def _partitions(self) -> list[dict[str, Any]]:

@@ -8,14 +8,16 @@ changes back to the buffer, where anything newer wins: nothing here holds a batc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ldsync.engage.history import newest
 from ldsync.kafka.commits import CommitOutcome
 from ldsync.kafka.offsets import Offsets
 from ldsync.launchdarkly.outcome import Outcome, Patience, Rejected, Retry, Scope
+from ldsync.sync.gate import Gate
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.sync.states import State, move
 
@@ -24,46 +26,18 @@ if TYPE_CHECKING:
 
     from aiokafka import ConsumerRecord
 
-    from ldsync.engage.decoder import Decoder
-    from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.kafka.rebalance import Listener
     from ldsync.kafka.source import Source
-    from ldsync.launchdarkly.environment import Environment
-    from ldsync.launchdarkly.pacing import Pacing
-    from ldsync.launchdarkly.schedule import Schedule
-    from ldsync.launchdarkly.writers.writer import Writer
-    from ldsync.parking import Parking
+    from ldsync.parts import Parts
     from ldsync.sync.batch import Batch
-    from ldsync.sync.buffer import Buffer
-    from ldsync.sync.ledger import Account, Ledger, Partition
+    from ldsync.sync.ledger import Account, Partition
     from ldsync.sync.policy import Policy
-    from ldsync.telemetry.journal import Journal
-    from ldsync.telemetry.metrics import Metrics
-    from ldsync.versions.memory import MemoryVersions
 
 CHUNK_RECORDS: Final = 1000
 """Records taken in before the loop gets a turn: about 5 ms of work."""
 
 _POLL_SECONDS: Final = 0.2
 _LONGEST_SLEEP: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the worker works with."""
-
-    decoder: Decoder
-    buffer: Buffer
-    ledger: Ledger
-    dead_letters: DeadLetters
-    parking: Parking
-    versions: MemoryVersions
-    writer: Writer
-    environment: Environment
-    pacing: Pacing
-    schedule: Schedule
-    journal: Journal
-    metrics: Metrics
 
 
 class Worker:
@@ -90,6 +64,7 @@ class Worker:
         self._schedule = parts.schedule
         self._journal = parts.journal
         self._metrics = parts.metrics
+        self.gate = Gate(parts.lease, policy.settle_seconds)
         self.source = open_source(self)
         self.offsets = Offsets(self.source, parts.ledger, parts.metrics)
         self._writes: set[asyncio.Task[None]] = set()
@@ -195,6 +170,17 @@ class Worker:
         if deadline is not None and deadline < self._wakes_at:
             self._wake.set()
 
+    async def history(self, partition: Partition, records: Sequence[ConsumerRecord]) -> None:
+        """Note what records say that were consumed before, and nothing else (R5; Listener)."""
+        came = time.monotonic() - _age(records[-1].timestamp)
+        for segment, changes in newest(self._decoder, records).items():
+            await self._versions.note(segment, changes, came)
+        self._journal.history(partition.topic, len(records), self._decoder.fallbacks)
+
+    async def warmed(self, since: int) -> None:
+        """Say how far back what is known reaches (R5; Listener)."""
+        await self._versions.mark_warm(_age(since), time.monotonic())
+
     # --- out ----------------------------------------------------------------------------------
 
     async def _flush(self) -> None:
@@ -207,7 +193,10 @@ class Worker:
             while len(self._writes) < slots:
                 # Where to write is not known before the environment is found.
                 wait = self._pacing.open_at - now if self._environment.resolved else _LONGEST_SLEEP
-                batch = self._buffer.take(now) if wait <= 0 else None
+                wait = max(wait, self.gate.wait(now))
+                # What fails again may take its time: half of the slots are kept from it (P5).
+                repeats = max(1, slots // 2)
+                batch = self._buffer.take(now, repeats=repeats) if wait <= 0 else None
                 if batch is None:
                     deadline = self._buffer.next_deadline()
                     wait = _LONGEST_SLEEP if deadline is None else max(wait, deadline - now)
@@ -330,22 +319,37 @@ class Worker:
 
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Open an epoch of each partition (Listener)."""
-        self.offsets.begin()
+        self.gate.assigned(time.monotonic())
         for partition in partitions:
             self._ledger.assign(partition)
         if self.state is State.JOINING:
+            self._enter(State.WARMING)
+
+    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
+        """Begin to work: records come; writes may have to wait still (R2; Listener)."""
+        self.offsets.begin(committed)
+        self.gate.open(time.monotonic(), clean=clean)
+        self._wake.set()
+        if self.state is State.WARMING:
             self._enter(State.RUNNING)
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
         """Flush, wait, commit, fence and forget, in this order (R3; Listener)."""
         self.offsets.revoke()
         try:
-            # A membership that was lost must not write any more: others own the partitions.
+            # A membership that was lost must not write any more: others own the partitions (R4).
             if self.source.is_member:
-                await self._flush_everything(self.policy.drain_seconds)
-                await self.offsets.commit(self.policy.commit_seconds)
+                await self._flush_everything(self.policy.drain_seconds, revoking=True)
+                await self._hand_over()
         finally:
             await self._end_epoch(partitions)
+
+    async def _hand_over(self) -> CommitOutcome:
+        """Begin no write any more, and commit; say if nothing is on its way either (R2, R3)."""
+        now = time.monotonic()
+        clean = self.gate.taken_over(now) and self._buffer.quiet(now)
+        self.gate.close()
+        return await self.offsets.commit(self.policy.commit_seconds, clean=clean)
 
     async def _end_epoch(self, partitions: frozenset[Partition]) -> None:
         for partition in partitions:
@@ -363,7 +367,7 @@ class Worker:
         self._landed.set()
         for segment, changes in forgotten:
             await self._versions.merge(segment, changes, time.monotonic())
-        if self.state in (State.RUNNING, State.PAUSED):
+        if self.state in (State.WARMING, State.RUNNING, State.PAUSED):
             self._enter(State.JOINING)
 
     # --- the end ------------------------------------------------------------------------------
@@ -373,23 +377,30 @@ class Worker:
         self._enter(State.DRAINING)
         self._journal.drain_started(self._buffer.changes)
         complete = await self._flush_everything(self.policy.drain_seconds)
-        committed = await self.offsets.commit(self.policy.commit_seconds)
+        committed = await self._hand_over()
         complete = complete and committed is CommitOutcome.COMMITTED
         self._journal.drained(self._buffer.changes, committed.value, complete=complete)
 
-    async def _flush_everything(self, seconds: float) -> bool:
-        """Write all that waits, whatever its age; say whether that was done within `seconds`."""
+    async def _flush_everything(self, seconds: float, *, revoking: bool = False) -> bool:
+        """Write all that waits, whatever its age; say whether that was done within `seconds`.
+
+        While partitions are revoked there is nothing to wait for when the membership is lost (R4).
+        """
         started = time.monotonic()
         self._buffer.drain(started, on=True)
         self._wake.set()
         try:
             async with asyncio.timeout(seconds):
                 while not (self._buffer.empty and self._dead_letters.empty):
+                    if revoking and not self.source.is_member:
+                        return False
                     if self._buffer.empty:
                         await self._dead_letters.flush()
                         continue
                     self._landed.clear()
-                    await self._landed.wait()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LONGEST_SLEEP):
+                            await self._landed.wait()
         except TimeoutError:
             return False
         finally:
@@ -402,3 +413,8 @@ class Worker:
         self.state = move(self.state, state)
         self._metrics.set_state(state)
         self._metrics.paused.set(state is State.PAUSED)
+
+
+def _age(epoch_ms: int) -> float:
+    """How many seconds ago that was."""
+    return max(0.0, time.time() - epoch_ms / 1000)

@@ -62,11 +62,14 @@ def writer_of(
 
 
 def limits_of(settings: Settings, writer: Writer) -> Limits:
-    """Return how large a batch may grow: as configured, and as one request can take."""
-    batch = settings.batch
+    """Return how large a batch may grow: as configured, and as one request can take.
+
+    One segment gets no more than half of the requests at a time: if they hang, others go on (P5).
+    """
+    batch, most = settings.batch, max(1, settings.launchdarkly.max_in_flight // 2)
     return Limits(
         max_size=min(batch.max_size, writer.max_members),
         max_bytes=batch.max_bytes,
         max_age=batch.max_age_seconds,
-        writes_per_segment=writer.writes_per_segment,
+        writes_per_segment=min(writer.writes_per_segment, most),
     )

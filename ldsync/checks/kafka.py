@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ldsync.checks.finding import Finding, State
 from ldsync.kafka.errors import SourceError, SourceMisconfigured
-from ldsync.kafka.inspection import look, missing_letter_topics
+from ldsync.kafka.inspection import look, look_at_letter_topics
 
 if TYPE_CHECKING:
     from ldsync.config import KafkaSettings, Settings
@@ -34,20 +34,23 @@ async def check_kafka(settings: Settings) -> list[Finding]:
 
 
 async def check_dead_letters(settings: Settings) -> list[Finding]:
-    """Whether there are topics for dead letters; none is made, and none is written to."""
+    """Whether topics for dead letters can be written; none is made, and nothing is written."""
     name, letters = "dead letters", settings.dead_letters
     if not letters.enabled:
         off = "invalid records are only counted and logged (dead_letters.enabled)"
         return [Finding(name, State.OK, off)]
     try:
-        missing = await missing_letter_topics(letters, settings.kafka)
+        missing, denied = await look_at_letter_topics(letters, settings.kafka)
     except SourceMisconfigured as error:
         return [Finding(name, State.FAILED, str(error))]
     except SourceError as error:
         return [Finding(name, State.UNKNOWN, str(error))]
+    if denied:
+        refused = f"Kafka does not allow this user to write to {', '.join(sorted(denied))}"
+        advice = "Grant Write on it, or set dead_letters.enabled = false"
+        return [Finding(name, State.FAILED, refused, advice)]
     if not missing:
-        exist = "their topics exist; whether they may be written shows with the first letter"
-        return [Finding(name, State.OK, exist)]
+        return [Finding(name, State.OK, "their topics exist and may be written")]
     topics = ", ".join(sorted(missing))
     if letters.create_topic:
         detail = f"{topics} is missing, and ldsync makes it at the start if it may"

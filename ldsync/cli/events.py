@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _STDIN = Path("-")
 _LINES_AT_A_TIME = 5000
 _SHOWN = (
+    "instance",
     "base_url",
     "project_key",
     "environment_key",

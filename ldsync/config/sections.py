@@ -96,6 +96,10 @@ class KafkaSettings(Section):
     commit_interval_seconds: Seconds = Field(
         default=5.0, description="How often the offsets of settled records are committed."
     )
+    stall_timeout_seconds: Seconds = Field(
+        default=300.0,
+        description="Exit with 1 if nothing is consumed for so long though there is lag.",
+    )
     start_timeout_seconds: Seconds = Field(
         default=60.0,
         description="Exit with 69 if brokers and topics are not reached within this time.",
@@ -194,7 +198,8 @@ class LaunchDarklySettings(Section):
         description="Members in one request for big and synced segments; no limit is documented.",
     )
     writes_per_segment: Count = Field(
-        default=4, description="Requests at the same time for one big or synced segment."
+        default=4,
+        description="Requests at the same time for one big or synced segment, at most half of all.",
     )
     max_in_flight: Count = Field(default=8, description="Requests at the same time, in all.")
     budget_share: float = Field(
@@ -326,9 +331,20 @@ class OrderingSettings(Section):
     max_entries: Count = Field(
         default=500_000, description="Versions remembered; the oldest are forgotten."
     )
+    horizon_seconds: Seconds = Field(
+        default=14_400.0,
+        description="How late events may be; so far back the topic is read again after a start.",
+    )
+    warm_up: bool = Field(
+        default=True,
+        description="Whether it is; if not, an event older than the start may win.",
+    )
+    warm_up_max_records: Count = Field(
+        default=1_000_000, description="Records read then at most, the newest of all partitions."
+    )
     settle_seconds: Seconds = Field(
         default=15.0,
-        description="A request without an answer may act so late; more than the request timeout.",
+        description="A request may act so late after it was sent; more than the request timeout.",
     )
 
 

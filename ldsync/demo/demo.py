@@ -139,10 +139,11 @@ def _settings(broker: EmbeddedBroker, simulator: Simulator) -> dict[str, dict[st
             "base_url": simulator.url,
             "project_key": _PROJECT,
             "environment_key": _ENVIRONMENT,
-            "timeout_seconds": 3.0,
+            "timeout_seconds": 2.0,
         },
         "batch": {"max_size": 250, "max_age_seconds": 1.0},
-        "ordering": {"settle_seconds": 5.0},
+        # The first write of a new group waits as long as this.
+        "ordering": {"settle_seconds": 3.0},
         "log": {"level": "info", "format": "json"},
     }
 

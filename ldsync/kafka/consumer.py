@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 
 from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
+    from aiokafka.structs import OffsetAndTimestamp
+
+    from ldsync.sync.lease import Lease
+
 STOP_SECONDS = 5.0
 """For leaving the group; then connections are dropped, and the session times out."""
+
+_OK = 0
+_NO_MEMBER = {IllegalGenerationError.errno, UnknownMemberIdError.errno}
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
@@ -98,6 +108,25 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         places = [TopicPartition(*partition) for partition in partitions]
         return {Partition(*p): at for p, at in (await self.end_offsets(places)).items()}
 
+    async def offsets_at(
+        self, partitions: Iterable[Partition], record_ms: int
+    ) -> dict[Partition, OffsetAndTimestamp]:
+        """For each partition the first record that is not older than this (epoch milliseconds).
+
+        Partitions without one are left out, and all of a broker that does not look up times.
+        """
+        places = {TopicPartition(*partition): max(0, record_ms) for partition in partitions}
+        found = await self.offsets_for_times(places) if places else {}
+        return {Partition(*place): at for place, at in found.items() if at is not None}
+
+    def topic_partitions(self) -> frozenset[Partition]:
+        """All partitions of the topics that are subscribed to, whoever owns them."""
+        return frozenset(
+            Partition(topic, number)
+            for topic in self.subscription()
+            for number in self.partitions_for_topic(topic) or ()
+        )
+
     async def committed_offsets(
         self, partitions: Iterable[Partition]
     ) -> dict[Partition, OffsetAndMetadata]:
@@ -114,6 +143,31 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         """
         places = {TopicPartition(*partition): taken for partition, taken in offsets.items()}
         await self._coordinator.commit_offsets(None, places)
+
+    def watch_membership(self, lease: Lease) -> None:
+        """Have the lease follow what the group's coordinator answers (R4).
+
+        aiokafka keeps the time of the last heartbeat in a local variable. Call it between `start`
+        and `subscribe`. What counts is when a request was sent: the coordinator begins to count
+        anew after that.
+        """
+        coordinator = self._coordinator
+        send = coordinator._send_req  # noqa: SLF001 - see the top
+
+        async def watched(request: object) -> object:
+            sent = time.monotonic()
+            response = await send(request)
+            codes = _answers_to_member(request, response)
+            if codes & _NO_MEMBER:
+                lease.end()
+            elif codes == {_OK} and not isinstance(request, OffsetCommitRequest):
+                lease.confirm(sent, stable=True)
+            elif codes in ({_OK}, {RebalanceInProgressError.errno}):
+                # The session is kept up by it; commits are also taken while a rebalance begins.
+                lease.confirm(sent, stable=False)
+            return response
+
+        coordinator._send_req = watched  # noqa: SLF001
 
     def broken(self) -> BaseException | None:
         """Why the task that fetches has ended; None while it runs. `getmany` would only wait."""
@@ -147,6 +201,15 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await self._client.close()
+
+
+def _answers_to_member(request: object, response: Any) -> set[int]:
+    """The error codes of an answer that depends on our membership; none of other answers."""
+    if isinstance(request, HeartbeatRequest | SyncGroupRequest):
+        return {response.error_code}
+    if isinstance(request, OffsetCommitRequest):
+        return {code for _, partitions in response.topics for _, code in partitions}
+    return set()
 
 
 async def _within(seconds: float, ending: Coroutine[object, object, None]) -> bool:

@@ -90,15 +90,20 @@ async def look(settings: KafkaSettings) -> View:
         await consumer.close()
 
 
-async def missing_letter_topics(letters: DeadLettersSettings, kafka: KafkaSettings) -> set[str]:
-    """The dead-letter topics that do not exist. None is made.
+async def look_at_letter_topics(
+    letters: DeadLettersSettings, kafka: KafkaSettings
+) -> tuple[set[str], set[str]]:
+    """The dead-letter topics that do not exist, and those that may not be written.
+
+    None is made, and nothing is written.
 
     Raises:
         SourceUnavailable: brokers did not answer.
         SourceMisconfigured: credentials, permissions or settings cannot work.
     """
     options = await asyncio.to_thread(client_options, kafka)
-    return await LetterTopics(letters, kafka, options, structlog.get_logger()).missing()
+    topics = LetterTopics(letters, kafka, options, structlog.get_logger())
+    return await topics.missing(), await topics.denied()
 
 
 async def _look(consumer: Consumer, settings: KafkaSettings) -> View:

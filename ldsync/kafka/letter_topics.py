@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.conn import collect_hosts
@@ -17,6 +18,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.protocol.produce import ProduceRequest
 
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.reach import TROUBLE, connection, diagnosis, patiently, together
@@ -34,6 +36,10 @@ _CREATE_MS: Final = 5000
 _LEADER_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.1
 _BROKERS_DEFAULT: Final = -1
+_ALL_REPLICAS: Final = -1
+_NOTHING: Final = struct.pack(">qiibIhiqqqhii", 0, 49, -1, 2, 0, 0, -1, -1, -1, -1, -1, -1, 0)
+"""The head of a batch (format 2) that nothing follows, with 0 for its checksum."""
+
 _DENIED: Final = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 
@@ -77,6 +83,27 @@ class LetterTopics:
             SourceMisconfigured: Kafka refuses to tell.
         """
         return await self._missing(await self._wanted())
+
+    async def denied(self) -> set[str]:
+        """Those that exist and may not be written, found out without writing anything.
+
+        A broker looks at the right to write before it looks at what is to be written. So it refuses
+        the right, or else a batch without records whose checksum is wrong as well.
+
+        Raises:
+            SourceUnavailable: brokers do not answer.
+            SourceMisconfigured: Kafka refuses to tell.
+        """
+        wanted = await self._wanted()
+        nothing = [(name, [(0, _NOTHING)]) for name in sorted(wanted - await self._missing(wanted))]
+        if not nothing:
+            return set()
+        answer = await self._ask(ProduceRequest(None, _ALL_REPLICAS, _CREATE_MS, nothing))
+        return {
+            name
+            for name, partitions in answer.topics
+            if for_code(partitions[0][1]) is TopicAuthorizationFailedError
+        }
 
     async def _attempt(self) -> None:
         await self.ensure(await self._wanted())

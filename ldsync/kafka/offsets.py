@@ -31,29 +31,35 @@ class Offsets:
         self._ledger = ledger
         self._metrics = metrics
         self._committed: dict[Partition, int] = {}
-        self._revoking = True
+        self._idle = True
         self.lags: dict[Partition, int] = {}
 
-    def begin(self) -> None:
-        """An assignment begins: what is committed of it is unknown."""
-        self._committed = {}
-        self._revoking = False
+    def begin(self, committed: Mapping[Partition, int]) -> None:
+        """Records of an assignment come from now on; so much of it is committed."""
+        self._committed = dict(committed)
+        self._idle = False
 
     def revoke(self) -> None:
         """An assignment ends: positions count records that nobody takes in any more."""
-        self._revoking = True
+        self._idle = True
 
     def end(self, partitions: Iterable[Partition]) -> None:
         """These partitions are gone: their new owner shows how far they are."""
         self.lags = {}
+        self._committed = {}
         self._metrics.forget_partitions(partitions)
 
-    async def commit(self, timeout: float | None = None) -> CommitOutcome:
-        """Commit what is settled; takes at most `timeout` seconds, by default what a commit may."""
+    async def commit(self, timeout: float | None = None, *, clean: bool = False) -> CommitOutcome:
+        """Commit what is settled; takes at most `timeout` seconds, by default what a commit may.
+
+        `clean` leaves the mark of a clean hand-over on every partition, also where nothing is new.
+        """
         offsets = self._committable()
+        if clean:
+            offsets = self._committed | offsets
         outcome = CommitOutcome.COMMITTED
         if offsets:
-            outcome = await self._source.commit(offsets, timeout=timeout)
+            outcome = await self._source.commit(offsets, timeout=timeout, clean=clean)
             if not self._source.dry_run:
                 self._metrics.commits[outcome].inc()
             if outcome is CommitOutcome.COMMITTED:
@@ -91,4 +97,4 @@ class Offsets:
             self._metrics.uncommitted[partition].set(max(0, behind))
 
     def _positions(self) -> Mapping[Partition, int]:
-        return {} if self._revoking else self._source.positions()
+        return {} if self._idle else self._source.positions()

@@ -78,6 +78,36 @@ async def open_consumer(
     return consumer
 
 
+async def open_reader(settings: KafkaSettings) -> Consumer:
+    """A consumer beside the group, and without a trace in it, that reads what it is assigned.
+
+    Raises:
+        KafkaError, OSError: brokers did not answer.
+        SourceMisconfigured: credentials or certificates cannot be used any more.
+    """
+    options = await asyncio.to_thread(client_options, settings)
+    reader = Consumer(
+        bootstrap_servers=settings.bootstrap_servers,
+        client_id=settings.client_id,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        request_timeout_ms=_ms(settings.request_timeout_seconds),
+        metadata_max_age_ms=_ms(METADATA_SECONDS),
+        max_poll_records=settings.max_poll_records,
+        fetch_max_bytes=settings.fetch_max_bytes,
+        max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
+        **options,
+    )
+    try:
+        await reader.start()
+    except BaseException:
+        await reader.close()
+        raise
+    return reader
+
+
 def _check_codecs() -> None:
     """A missing codec would only show at the first batch compressed with it."""
     present = {"snappy": has_snappy(), "lz4": has_lz4(), "zstd": has_zstd()}

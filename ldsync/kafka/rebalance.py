@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 from aiokafka import ConsumerRebalanceListener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection, Mapping, Sequence
 
-    from aiokafka import TopicPartition
+    from aiokafka import ConsumerRecord, TopicPartition
     from structlog.typing import FilteringBoundLogger
 
     from ldsync.kafka.commits import Commits
     from ldsync.kafka.consumer import Consumer
+    from ldsync.kafka.take_over import TakeOver
     from ldsync.sync.ledger import Partition
     from ldsync.telemetry.metrics import Metrics
 
@@ -28,6 +29,27 @@ class Listener(Protocol):
         """These are ours from now on, and no others. Their first record comes after this.
 
         Must not wait for anything. The set is empty when there are more members than partitions.
+        """
+
+    async def history(self, partition: Partition, records: Sequence[ConsumerRecord]) -> None:
+        """These records are from below the committed offset: to be known, not to be written (R5).
+
+        Those of a partition come in order, between `assigned` and `ready`. Cancelled if the
+        assignment ends.
+        """
+
+    async def warmed(self, since: int) -> None:
+        """All history was told: nothing is missing since then (epoch milliseconds).
+
+        Comes before `ready`, if the partitions have any history. Cancelled if the assignment ends.
+        """
+
+    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
+        """Records of the assigned partitions come from now on.
+
+        `committed` are the offsets that the group has committed of them; `clean` says that whoever
+        owned them before has nothing on its way to LaunchDarkly any more (R2). Must not wait. Not
+        called if the assignment ends before.
         """
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
@@ -44,8 +66,8 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     Args:
         consumer: The member.
         commits: What may be committed between an assignment and its end.
+        take_over: What comes between an assignment and its first live record.
         listener: Who is told.
-        renew: Called when an assignment begins, before anybody is told.
         metrics: `rebalances`.
         log: `partitions.assigned`, `partitions.revoked`.
 
@@ -59,15 +81,15 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self,
         consumer: Consumer,
         commits: Commits,
+        take_over: TakeOver,
         listener: Listener,
-        renew: Callable[[], None],
         metrics: Metrics,
         log: FilteringBoundLogger,
     ) -> None:
         self._consumer = consumer
         self._commits = commits
+        self._take_over = take_over
         self._listener = listener
-        self._renew = renew
         self._metrics = metrics
         self._log = log
         self._announced = False
@@ -90,7 +112,7 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self.epoch += 1
         partitions = self._consumer.owned()
         self._commits.open(partitions)
-        self._renew()
+        self._take_over.begin(partitions)
         self._metrics.rebalances["assigned"].inc()
         self._log.info(
             "partitions.assigned",
@@ -107,6 +129,7 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         if not self._announced:  # before the first assignment
             return
         self.epoch += 1
+        self._take_over.end()
         partitions = self._commits.owned
         lost = self._consumer.generation < 0
         self._metrics.rebalances["lost" if lost else "revoked"].inc()

@@ -7,6 +7,7 @@
 * Polling never stops while the process lives: it keeps the membership, and aiokafka tells the
   troubles of its background tasks nowhere else. Backpressure pauses partitions instead.
 * What is paused is derived at every poll, and at every assignment, which clears it.
+* Nothing live is handed out before an assignment was taken over (`take_over`).
 * `getmany` is never cancelled and never waited for: during a rebalance it takes as long as that
   takes, and a cancelled one switches aiokafka's own watchdog off for good. It runs in a task that
   outlives the poll, and its records count only if no rebalance began since.
@@ -14,25 +15,27 @@
   committed offsets. The listener drains and commits before that; afterwards nothing can be
   committed until the next assignment (`rebalance`).
 * A lost session is a revocation that comes too late: the partitions may be somebody else's by
-  then. `is_member` is false, and commits are fenced.
+  then. `is_member` is false, and commits are fenced. What says in time that nothing may be written
+  any more is the lease, which is renewed by what the coordinator answers (R4, `consumer`).
 * Where to begin without a usable committed offset is decided, not jumped to (`starts`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from ldsync.kafka.commits import CommitOutcome, Commits
-from ldsync.kafka.errors import SourceFailed
+from ldsync.kafka.fetching import Member, fetch, put_back, raise_failure
 from ldsync.kafka.opening import open_consumer
 from ldsync.kafka.rebalance import Rebalance
 from ldsync.kafka.starts import Starts
+from ldsync.kafka.take_over import CLEAN, LOOKUP_SECONDS, TakeOver
 from ldsync.kafka.topics import whole_names
 from ldsync.kafka.trouble import Trouble
+from ldsync.kafka.warm_up import WarmUp
 from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
@@ -41,26 +44,14 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
     from structlog.typing import FilteringBoundLogger
 
-    from ldsync.config import KafkaSettings
+    from ldsync.config import KafkaSettings, OrderingSettings
     from ldsync.kafka.consumer import Consumer
     from ldsync.kafka.rebalance import Listener
+    from ldsync.sync.lease import Lease
     from ldsync.telemetry.metrics import Metrics
-
-LOOKUP_SECONDS = 5.0
-"""For questions to the brokers that a poll or a gauge waits for."""
 
 _GRACE_SECONDS = 0.1
 _TROUBLE_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """What exists between `start` and `stop`."""
-
-    consumer: Consumer
-    commits: Commits
-    rebalance: Rebalance
-    starts: Starts
 
 
 class Source:
@@ -75,6 +66,8 @@ class Source:
         metrics: `rebalances`.
         log: A structlog logger.
         dry_run: Whether nothing is ever committed, though everything goes on as if it were.
+        lease: Follows what the group says of our membership (R4).
+        ordering: The section `[ordering]`: whether and how far history is read (R5).
     """
 
     def __init__(
@@ -85,17 +78,21 @@ class Source:
         log: FilteringBoundLogger,
         *,
         dry_run: bool = False,
+        lease: Lease,
+        ordering: OrderingSettings,
     ) -> None:
         self.dry_run = dry_run
         self._settings = settings
+        self._ordering = ordering
+        self._lease = lease
         self._listener = listener
         self._metrics = metrics
         self._log = log
         self._trouble = Trouble(settings, log)
-        self._member: _Member | None = None
+        self._member: Member | None = None
         self._getmany: asyncio.Task[tuple[int, Any]] | None = None
         self._paused = False
-        self._positions: dict[Partition, int] = {}
+        self._positions: tuple[int, dict[Partition, int]] = (0, {})
 
     async def start(self) -> None:
         """Reach the brokers and begin to join the group; the assignment comes with the polls.
@@ -107,14 +104,25 @@ class Source:
         settings = self._settings
         pattern = whole_names(settings.topic_pattern) if settings.topic_pattern else None
         consumer = await open_consumer(settings)
+        consumer.watch_membership(self._lease)
         # A third of a session, as for heartbeats: after longer our membership is in doubt anyway.
         limit = settings.session_timeout_seconds / 3
         commits = Commits(consumer, limit, self._trouble, self._log, dry_run=self.dry_run)
+        warm_up = self._warm_up(consumer) if self._ordering.warm_up else None
+        take_over = TakeOver(
+            consumer,
+            commits,
+            warm_up,
+            self._listener,
+            self._reconcile,
+            trouble=self._trouble,
+            log=self._log,
+        )
         rebalance = Rebalance(
-            consumer, commits, self._listener, self._renew, self._metrics, self._log
+            consumer, commits, take_over, self._listener, self._metrics, self._log
         )
         starts = Starts(consumer, settings, commits, self._log)
-        self._member = _Member(consumer, commits, rebalance, starts)
+        self._member = Member(consumer, commits, take_over, rebalance, starts)
         if pattern is None:
             consumer.subscribe(topics=settings.topics, listener=rebalance)
         else:
@@ -123,6 +131,11 @@ class Source:
             "consumer.started",
             group=settings.group_id,
             topics=settings.topic_pattern or list(settings.topics),
+        )
+
+    def _warm_up(self, consumer: Consumer) -> WarmUp:
+        return WarmUp(
+            consumer, self._settings, self._ordering, self._listener, self._trouble, self._log
         )
 
     async def stop(self) -> None:
@@ -135,6 +148,8 @@ class Source:
         if member is None:
             return
         member.commits.fence()
+        self._lease.end()
+        await member.take_over.stop()
         getmany, self._getmany = self._getmany, None
         if getmany is not None:
             getmany.cancel()
@@ -157,12 +172,13 @@ class Source:
         if member is None:
             await asyncio.sleep(timeout)
             return {}
-        _raise_failure(member)
+        raise_failure(member)
         self._paused = paused
-        self._pause(member.consumer)
+        self._reconcile()
         if self._getmany is None:
-            self._positions = member.consumer.positions()
-            self._getmany = asyncio.create_task(_fetch(member, timeout))
+            self._positions = (member.rebalance.epoch, member.consumer.positions())
+            member.take_over.consumed(self._positions[1])
+            self._getmany = asyncio.create_task(fetch(member, timeout))
         getmany = self._getmany
         await asyncio.wait({getmany}, timeout=timeout + _GRACE_SECONDS)
         if not getmany.done():
@@ -172,15 +188,18 @@ class Source:
             return {}  # stopped meanwhile
         error = getmany.exception()
         if error is not None:
-            await self._handle(member.starts, error)
+            await self._handle(member, error)
             return {}
         self._trouble.over()
         epoch, records = getmany.result()
         if epoch != member.rebalance.epoch:
             return {}  # revoked meanwhile; whoever owns them then will read them again
+        if not member.take_over.done:
+            put_back(member.consumer, records)
+            return {}
         return {Partition(*place): batch for place, batch in records.items()}
 
-    async def _handle(self, starts: Starts, error: BaseException) -> None:
+    async def _handle(self, member: Member, error: BaseException) -> None:
         """Answer what `getmany` raised, so that the next one can go on.
 
         Raises:
@@ -189,11 +208,12 @@ class Source:
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 if isinstance(error, NoOffsetForPartitionError):
-                    await starts.without_commit(error.args[0].topic)
+                    await member.starts.without_commit(error.args[0].topic)
                     return
                 if isinstance(error, OffsetOutOfRangeError):
                     wanted = {Partition(*place): at for place, at in error.args[0].items()}
-                    await starts.out_of_range(wanted)
+                    await member.starts.out_of_range(wanted)
+                    member.take_over.moved(wanted)
                     return
         except (TimeoutError, KafkaError) as lookup:
             error = lookup  # the partition has no place yet, and getmany will say so again
@@ -201,22 +221,26 @@ class Source:
         self._trouble.report("poll", error)
         await asyncio.sleep(_TROUBLE_SECONDS)
 
-    def _pause(self, consumer: Consumer) -> None:
-        if self._paused:
+    def _reconcile(self) -> None:
+        """Pause what is to be paused, and nothing else: an assignment knows of no pause."""
+        member = self._member
+        if member is None:
+            return
+        consumer = member.consumer
+        if self._paused or not member.take_over.done:
             consumer.pause(*(consumer.assignment() - consumer.paused()))
         else:
             consumer.resume(*consumer.paused())
-
-    def _renew(self) -> None:
-        """An assignment begins: nothing of it was handed out, and nothing is paused."""
-        self._positions = {}
-        if self._member is not None:
-            self._pause(self._member.consumer)
 
     @property
     def assigned(self) -> frozenset[Partition]:
         """The partitions that are ours, until their revocation has ended."""
         return self._member.commits.owned if self._member else frozenset()
+
+    @property
+    def history(self) -> tuple[int, int, float]:
+        """Of the last warm-up: offsets still to be read, records that were, and seconds it took."""
+        return self._member.take_over.history if self._member else (0, 0, 0.0)
 
     @property
     def is_member(self) -> bool:
@@ -227,16 +251,22 @@ class Source:
         return self._member is not None and self._member.consumer.generation >= 0
 
     async def commit(
-        self, offsets: Mapping[Partition, int], *, timeout: float | None = None
+        self,
+        offsets: Mapping[Partition, int],
+        *,
+        timeout: float | None = None,
+        clean: bool = False,
     ) -> CommitOutcome:
         """Commit, for each partition, the offset of the record to go on with.
 
-        Never raises, and takes at most `timeout` seconds (default: a third of
+        `clean` leaves the mark of a clean hand-over (R2): nothing is on its way to LaunchDarkly,
+        and nothing will be. Never raises, and takes at most `timeout` seconds (default: a third of
         `kafka.session_timeout_seconds`). Partitions that are not ours are left out.
         """
         if self._member is None:
             return CommitOutcome.FENCED
-        return await self._member.commits.commit(offsets, timeout=timeout)
+        mark = CLEAN if clean else ""
+        return await self._member.commits.commit(offsets, timeout=timeout, metadata=mark)
 
     def positions(self) -> Mapping[Partition, int]:
         """For each assigned partition, how far it had been handed out when the last poll began.
@@ -245,8 +275,11 @@ class Source:
         unsettled, a commit of this leaves no lag. Everything below it was returned by an earlier
         `poll`. Partitions of which nothing is known yet are missing.
         """
+        epoch, positions = self._positions
+        if self._member is None or epoch != self._member.rebalance.epoch:
+            return {}  # nothing of this assignment was handed out yet
         owned = self.assigned
-        return {place: at for place, at in self._positions.items() if place in owned}
+        return {place: at for place, at in positions.items() if place in owned}
 
     async def lags(self) -> Mapping[Partition, int]:
         """For each assigned partition, how many offsets lie before the end of what can be read.
@@ -265,37 +298,3 @@ class Source:
             self._trouble.report("lag", error)
             return {}
         return {place: max(0, end - positions[place]) for place, end in ends.items()}
-
-
-async def _fetch(member: _Member, timeout: float) -> tuple[int, Any]:
-    """One `getmany`, with the epoch that its records belong to.
-
-    Raises:
-        SourceFailed: records of one partition were lost with the error of another.
-        Exception: what aiokafka raised.
-    """
-    consumer, epoch = member.consumer, member.rebalance.epoch
-    before = consumer.positions()
-    try:
-        records = await consumer.take(timeout)
-    except Exception as error:
-        now = consumer.positions()
-        moved = any(now.get(place, at) != at for place, at in before.items())
-        if moved and epoch == member.rebalance.epoch:
-            raise SourceFailed(
-                f"The Kafka client failed and lost records that it had taken: {error!r}; ldsync "
-                "stops, and reads them again from the committed offsets when it is started"
-            ) from error
-        raise
-    if records:
-        member.rebalance.announce()
-    return member.rebalance.epoch, records
-
-
-def _raise_failure(member: _Member) -> None:
-    failure = member.rebalance.failure
-    if failure is not None:
-        raise SourceFailed(f"A rebalance could not be handled: {failure!r}") from failure
-    broken = member.consumer.broken()
-    if broken is not None:
-        raise SourceFailed(f"The Kafka client does not fetch any more: {broken!r}") from broken

@@ -142,8 +142,8 @@ class LaunchDarklyClient:
     ) -> Answer:
         """Wait for a turn, send, and tell the gate how it ended; `request` is method and route."""
         turn = await self._turn(request, urgent=urgent)
-        if isinstance(turn, float):
-            return NoAnswer(Silence.GATE, f"not sent: {self.pacing.reason}", after=turn)
+        if isinstance(turn, NoAnswer):
+            return turn
         status: int | None = None
         try:
             answer = await self._exchange(request, url, body, content_type, token)
@@ -158,15 +158,18 @@ class LaunchDarklyClient:
         self._metrics.request_duration[method, route, shown].observe(now - turn.began)
         return answer
 
-    async def _turn(self, route: str, *, urgent: bool) -> Turn | float:
-        """Wait until a request may begin; if that takes too long, give the seconds it would."""
+    async def _turn(self, route: str, *, urgent: bool) -> Turn | NoAnswer:
+        """Wait until a request may begin, or say why it may not."""
         while True:
             now = time.monotonic()
             wait = self.pacing.wait(route, now, urgent=urgent)
+            if wait <= 0.0 and not self.pacing.may_begin(route, now):
+                detail = "not sent: this replica may have lost its partitions"
+                return NoAnswer(Silence.LEASE, detail)
             if wait <= 0.0:
                 return self.pacing.begin(route, now)
             if MAX_GATE_WAIT < wait < math.inf:
-                return wait
+                return NoAnswer(Silence.GATE, f"not sent: {self.pacing.reason}", after=wait)
             self._ended.clear()
             try:
                 async with asyncio.timeout(wait if wait < math.inf else None):

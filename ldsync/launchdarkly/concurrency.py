@@ -5,6 +5,10 @@ Additive increase, multiplicative decrease, as TCP shares a line that nobody des
 
 from typing import Final
 
+#: As few requests as there are at once after trouble that may be that of one of them: if that one
+#: hangs again, another one still has a place (P5).
+_LEAST_IN_DOUBT: Final = 2.0
+
 #: Several requests in flight report one overload: it counts once within so many seconds.
 _ONE_OVERLOAD: Final = 1.0
 
@@ -45,6 +49,7 @@ class Concurrency:
         """
         if began is not None and self._accepted_at >= began:
             return
+        least = 1.0 if began is None else min(_LEAST_IN_DOUBT, self._level)
         if now - self._halved_at >= _ONE_OVERLOAD:
             self._halved_at = now
-            self._level = max(1.0, self._level / 2.0)
+            self._level = max(least, self._level / 2.0)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ldsync.config import LaunchDarklySettings
+    from ldsync.sync.lease import Lease
     from ldsync.telemetry.metrics import Metrics
 
 
@@ -36,11 +37,21 @@ class Connection:
     """
 
     def __init__(
-        self, settings: LaunchDarklySettings, metrics: Metrics, rng: random.Random
+        self,
+        settings: LaunchDarklySettings,
+        metrics: Metrics,
+        rng: random.Random,
+        lease: Lease | None = None,
     ) -> None:
-        """Prepare; nothing is opened before the first request."""
+        """Prepare; nothing is opened before the first request.
+
+        While `lease` does not hold, only what asks is sent (R4); None if there is no group.
+        """
         self.pacing = Pacing(
-            budget_share=settings.budget_share, rng=rng, max_in_flight=settings.max_in_flight
+            budget_share=settings.budget_share,
+            rng=rng,
+            max_in_flight=settings.max_in_flight,
+            lease=lease,
         )
         secret = settings.api_token
         self._token = Token(

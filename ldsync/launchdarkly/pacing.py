@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
 
+    from ldsync.sync.lease import Lease
+
 #: The longest the gate stays closed without a new reply, in seconds. A reset farther away than that
 #: is not believed: windows last 10 seconds.
 MAX_CLOSED: Final = 900.0
@@ -71,6 +73,7 @@ class Pacing:
             others used counts too: ldsync yields to them.
         rng: Source of jitter.
         max_in_flight: The most requests at a time.
+        lease: While it does not hold only what asks may begin (R4); None if there is no group.
 
     Attributes:
         reason: Why the gate was closed last, for logs and the status page; empty if it never was.
@@ -82,6 +85,7 @@ class Pacing:
     __slots__ = (
         "_closed_until",
         "_held_until",
+        "_lease",
         "_rng",
         "_routes",
         "_share",
@@ -95,8 +99,14 @@ class Pacing:
     )
 
     def __init__(
-        self, *, budget_share: float, rng: random.Random, max_in_flight: int = 1_000
+        self,
+        *,
+        budget_share: float,
+        rng: random.Random,
+        max_in_flight: int = 1_000,
+        lease: Lease | None = None,
     ) -> None:
+        self._lease = lease
         self.reason = ""
         self.concurrency = Concurrency(max_in_flight)
         self.clock = ServerClock()
@@ -145,6 +155,14 @@ class Pacing:
         windows = self._windows(route)
         closed = (window.closed_until for window in windows)
         return max(self._closed_until, self._held_until, *closed)
+
+    def may_begin(self, route: str, now: float) -> bool:
+        """Look at the lease (R4), last of all.
+
+        A batch may have been taken long ago, or be on its third request: what counts is the moment
+        at which a request goes out. What only asks does no harm.
+        """
+        return self._lease is None or route.startswith("GET ") or self._lease.holds(now)
 
     def begin(self, route: str, now: float) -> Turn:
         """A request begins; `end` must follow."""

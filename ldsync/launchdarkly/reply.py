@@ -32,11 +32,16 @@ MAX_MESSAGE: Final = 300
 
 
 class Silence(StrEnum):
-    """Why there is no answer. `GATE`: the request was not sent, the rate limit forbids it."""
+    """Why there is no answer.
+
+    `GATE` and `LEASE`: the request was not sent, because of the rate limit, or because it is not
+    sure that this process is still a member of its group (R4).
+    """
 
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     GATE = "gate"
+    LEASE = "lease"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class NoAnswer:
             return Retry(
                 RetryReason.RATE_LIMITED, f"{doing}: {self.detail}", self.after, Scope.EVERYTHING
             )
+        if self.kind is Silence.LEASE:
+            return Retry(RetryReason.LEASE, f"{doing}: {self.detail}; ldsync asks its group first")
         sent = "was not sent" if self.ambiguous_since is None else "may still be applied"
         return Retry(
             RetryReason(self.kind.value),

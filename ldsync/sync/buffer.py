@@ -13,11 +13,12 @@ How the records ended whose changes leave the buffer is told by `take_ended` (P7
 
 from __future__ import annotations
 
-import heapq
+import sys
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ldsync.sync.agenda import Agenda
 from ldsync.sync.batch import Batch, Trigger
 from ldsync.sync.lane import Lane, size_of
 from ldsync.sync.outcomes import ABANDONED, COALESCED, DELIVERED, PARKED, Ending
@@ -55,8 +56,9 @@ class Buffer:
         self._limits = limits
         self.budget = budget
         self._lanes: dict[Segment, Lane] = {}
-        self._due: list[tuple[float, int, Lane]] = []
-        self._ticket = 0
+        self._agenda = Agenda()
+        self._repeats = 0  # batches in flight of segments whose attempt before failed
+        self._most_repeats = sys.maxsize
         self._epoch = 0
         self.draining = False
         self._over = False
@@ -91,6 +93,10 @@ class Buffer:
     def empty(self) -> bool:
         """Say whether no change is waiting or in flight."""
         return self.changes == 0
+
+    def quiet(self, now: float) -> bool:
+        """Say whether nothing is here, and nothing that was sent may still be applied (R1, R2)."""
+        return all(lane.idle(now) for lane in self._lanes.values())
 
     def over_budget(self) -> bool:
         """Say whether consumption should pause, with hysteresis."""
@@ -195,20 +201,22 @@ class Buffer:
         return self._tallies.take_ended()
 
     def next_deadline(self) -> float | None:
-        """Return when the next batch is due (monotonic seconds), None while nothing waits."""
-        due = self._due
-        while due and due[0][2].deadline != due[0][0]:
-            heapq.heappop(due)
-        return due[0][0] if due else None
+        """Return when the next batch can be taken (monotonic seconds), None while none can be.
 
-    def take(self, now: float) -> Batch | None:
+        Segments whose last attempt failed do not count while as many of their batches are in flight
+        as the last `take` allowed.
+        """
+        return self._agenda.next(troubled=self._repeats < self._most_repeats)
+
+    def take(self, now: float, *, repeats: int = sys.maxsize) -> Batch | None:
         """Take the batch that has been due for longest, None if none is due.
 
-        Members that are in flight (P4) or in their settle time (R1) are held back.
+        Members that are in flight (P4) or in their settle time (R1) are held back. Of segments
+        whose last attempt failed, no more than `repeats` batches are in flight: the others shall
+        not have to wait until these fail again (P5).
         """
-        while (deadline := self.next_deadline()) is not None and deadline <= now:
-            lane = heapq.heappop(self._due)[2]
-            lane.deadline = None
+        self._most_repeats = repeats
+        while lane := self._agenda.pop(now, troubled=self._repeats < repeats):
             taken = lane.take(now, self._limits, draining=self.draining)
             self._after(lane, now)
             if taken is not None:
@@ -242,6 +250,7 @@ class Buffer:
         attempt: int,
     ) -> Batch:
         self.in_flight += 1
+        self._repeats += attempt > 1
         return Batch(
             segment=lane.segment,
             changes=changes,
@@ -325,6 +334,7 @@ class Buffer:
 
     def _land(self, batch: Batch) -> None:
         self.in_flight -= 1
+        self._repeats -= batch.attempt > 1
         batch.lane.land(batch.changes)
         if self.is_current(batch):
             self.changes -= len(batch.changes)
@@ -384,11 +394,7 @@ class Buffer:
 
     def _reschedule(self, lane: Lane, now: float) -> None:
         deadline = lane.next_deadline(now, self._limits, draining=self.draining)
-        if deadline != lane.deadline:
-            lane.deadline = deadline
-            if deadline is not None:
-                self._ticket += 1
-                heapq.heappush(self._due, (deadline, self._ticket, lane))
+        self._agenda.put(lane, deadline)
 
 
 def _text_of(members: Iterable[str]) -> int:

@@ -107,8 +107,11 @@ class Lane:
         self._blocked.append((until, members))
 
     def next_deadline(self, now: float, limits: Limits, *, draining: bool) -> float | None:
-        """Return when something of the lane should be taken, None while nothing can be."""
-        if len(self._flying) >= limits.writes_per_segment:
+        """Return when something of the lane should be taken, None while nothing can be.
+
+        After a failure one write at a time finds out whether it goes again.
+        """
+        if len(self._flying) >= (1 if self.failures else limits.writes_per_segment):
             return None
         best = _NEVER
         for page in self.pages:

@@ -59,7 +59,8 @@ class Journal:
     """Counts, logs and remembers outcomes, each in one place.
 
     `outcomes` holds the number of records by (outcome, reason) and `consumed` those that were read:
-    with what the buffer holds they account for every record (P7). `collisions` tells of audiences
+    with what the buffer holds they account for every record (P7). `read_again` records were history
+    of a warm-up, and are not among them. `collisions` tells of audiences
     that ask for the same segment. Of members the log names only a few that LaunchDarkly rejected,
     because nobody could find them otherwise.
     """
@@ -73,12 +74,20 @@ class Journal:
         self._fortunes: dict[str, _Fortune] = {}
         self.collisions = Collisions(metrics)
         self.consumed = 0
+        self.read_again = 0
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
     def records(self, topic: str, consumed: int) -> None:
         """Note that records were read."""
         self.consumed += consumed
         self._metrics.records_consumed[topic].inc(consumed)
+
+    def history(self, topic: str, records: int, fallbacks: dict[Fallback, int]) -> None:
+        """Note that records were read again; what they needed was counted when they were new."""
+        self.read_again += records
+        self._metrics.history_records[topic].inc(records)
+        for reason in fallbacks:
+            fallbacks[reason] = 0
 
     def refused(
         self,

@@ -23,6 +23,7 @@ from prometheus_client import (
 
 from ldsync import __version__
 from ldsync.sync.batch import Trigger
+from ldsync.sync.gate import Held
 from ldsync.sync.outcomes import RecordOutcome
 from ldsync.sync.states import State
 from ldsync.telemetry.instruments import Definition, Family, Instruments
@@ -112,6 +113,21 @@ class Metrics:
             "ldsync_records_consumed_total.",
             expected=[(outcome, "") for outcome in _OUTCOMES_WITHOUT_REASON],
         )
+        self.history_records: Family[str, Counter] = make.counters(
+            "ldsync_history_records_total",
+            ("topic",),
+            "Records below the committed offsets that were read again to know the newest versions; "
+            "not among the consumed.",
+        )
+        self.warm_up_left = make.gauge(
+            "ldsync_warm_up_left_offsets",
+            "Offsets that are still to be read again before new records are taken in.",
+        )
+        self.warm_up_duration = make.gauge(
+            "ldsync_warm_up_duration_seconds",
+            "How long it took before new records were taken in after the last assignment; "
+            "ordering.warm_up_max_records bounds it.",
+        )
         self.records_pending = make.gauge(
             "ldsync_records_pending", "Records consumed that have no outcome yet."
         )
@@ -194,6 +210,14 @@ class Metrics:
         self.replayed_changes = make.counter(
             "ldsync_replayed_changes_total",
             "Parked changes that were applied again because their segment can be written again.",
+        )
+        self.writes_held: Family[str, Gauge] = make.gauges(
+            "ldsync_writes_held",
+            ("reason",),
+            "1 while no write may begin. take_over: a request of the previous owner of the "
+            "partitions may still act. lease: the group has not answered for so long that others "
+            "may own them; worry if it stays.",
+            expected=(Held.TAKE_OVER, Held.LEASE),
         )
         self.batches_closed: Family[str, Counter] = make.counters(
             "ldsync_batches_closed_total",

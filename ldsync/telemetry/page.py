@@ -50,6 +50,7 @@ def render(status: Mapping[str, Any], now: float) -> str:
     parts = [
         _overview(status),
         _section("Buffer", _facts(status.get("buffer", {}))),
+        _section("Warm-up", _facts(status.get("warm_up", {}))),
         _section("Dead letters", _facts(status.get("dead_letters", {}))),
         _section("LaunchDarkly", _facts(status.get("launchdarkly", {}))),
         _section("Records", _records(status.get("records", {}))),

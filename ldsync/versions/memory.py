@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ldsync.sync.change import supersedes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ldsync.sync.change import Segment
 
@@ -27,16 +27,29 @@ class MemoryVersions:
         self._old: dict[Segment, dict[str, str]] = {}
         self._young_count = 0
         self._old_count = 0
-        self._young_since = now
-        self._old_since = now
+        self._known_since = now
+        # Of all that came later than this nothing is forgotten yet.
+        self._latest = self._young_since = self._old_since = float("-inf")
 
     def __len__(self) -> int:
         """Return how many entries are remembered."""
         return self._young_count + self._old_count
 
     def horizon(self, now: float) -> float:
-        """Return how far back, in seconds, all that was noted is still remembered."""
-        return now - self._old_since
+        """Return how far back, in seconds, all that happened is still remembered."""
+        return now - max(self._known_since, self._old_since)
+
+    async def note(self, segment: Segment, changes: Mapping[str, str], now: float) -> None:
+        """Note changes that are not to be written, unless something newer is known.
+
+        Such as history (R5). `now` is when the last of them came, in monotonic seconds; of history
+        that was long ago. A coroutine, because a shared store writes.
+        """
+        await self.merge(segment, dict(changes), now)
+
+    async def mark_warm(self, reach: float, now: float) -> None:
+        """Take note that history was noted from `reach` seconds ago on, without a gap."""
+        self._known_since = now - reach
 
     async def merge(self, segment: Segment, changes: dict[str, str], now: float) -> set[str]:
         """Replace each change by the newest known of its member, in place, and note them all (R6).
@@ -66,6 +79,7 @@ class MemoryVersions:
         return {member: stamp for member, stamp in found if stamp is not None}
 
     def _note(self, segment: Segment, changes: dict[str, str], now: float) -> None:
+        self._latest = max(self._latest, now)
         known = self._young.get(segment)
         if known is None:
             known = self._young[segment] = {}
@@ -75,4 +89,4 @@ class MemoryVersions:
         if self._young_count >= self._half:
             self._old, self._old_count = self._young, self._young_count
             self._young, self._young_count = {}, 0
-            self._old_since, self._young_since = self._young_since, now
+            self._old_since, self._young_since = self._young_since, self._latest

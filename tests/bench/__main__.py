@@ -1,6 +1,8 @@
 """How fast is it? `python -m tests.bench`, on a real broker, beside the limits of the same moment.
 
 `python -m tests.bench decode` measures what mappings cost, without a broker: tests/bench/decode.py.
+`python -m tests.bench faults` measures what faults of one segment do to others:
+tests/bench/faults.py.
 
 Absolute figures move from machine to machine and from minute to minute: only ratios within one run
 compare, so the subjects take turns. The topic is filled once. Two cores are enough; CPU seconds are
@@ -18,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import decode
+from tests.bench import decode, faults
 from tests.bench.result import Result, show
 from tests.bench.subject import Sink, run, sink
 from tests.bench.topic import events as topic_events
@@ -40,11 +42,15 @@ def main() -> int:
     if lacking:
         console.print(f"The bench needs a real Apache Kafka: install {' and '.join(lacking)}.")
         return 1
-    with tempfile.TemporaryDirectory(prefix="ldsync-bench-") as scratch, sink() as server:
+    with tempfile.TemporaryDirectory(prefix="ldsync-bench-") as scratch:
         kafka = RealKafka(Path(scratch) / "kafka")
         try:
             kafka.start()
-            _bench(options, console, kafka, server, Path(scratch))
+            if options.what == "faults":
+                right = asyncio.run(faults.bench(options, console, kafka, Path(scratch)))
+                return int(not right)
+            with sink() as server:
+                _bench(options, console, kafka, server, Path(scratch))
         finally:
             kafka.stop()
     return 0
@@ -93,9 +99,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("run", "decode"),
+        choices=("run", "decode", "faults"),
         default="run",
-        help="run: ldsync on a real broker (the default); decode: mappings, without a broker",
+        help="run: ldsync on a real broker (the default); decode: mappings, without a broker; "
+        "faults: what a fault of one segment does to the others",
     )
     parser.add_argument("--events", type=int, metavar="N", help="1,000,000; decode: 20,000")
     parser.add_argument("--rounds", type=int, metavar="N", help="3; decode: 9")
@@ -107,6 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--profile", default="", metavar="FILE", help="draw a flame graph (SVG) of one more run"
     )
+    faults.add_options(parser)
     options = parser.parse_args()
     events, rounds = (20_000, 9) if options.what == "decode" else (1_000_000, 3)
     options.events = options.events or events

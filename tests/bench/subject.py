@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.bench.result import Result
 from tests.bench.usage import Usage, usage
+from tests.support.hand_over import leave_clean
 from tests.support.kafka_admin import KafkaAdmin
 from tests.support.ldsync_process import LdsyncProcess
 
@@ -73,6 +74,9 @@ async def run(admin: KafkaAdmin, topic: str, server: Sink, directory: Path, prof
         },
     )
     await asyncio.to_thread(server.counts, "DELETE")
+    # Nothing is to be learned from the wait of a take-over either.
+    partitions = len(await asyncio.to_thread(admin.partitions, topic))
+    await leave_clean(admin.bootstrap_servers, group, topic, partitions)
     process.start()
     try:
         before, began = await _first_record(process)

@@ -28,6 +28,23 @@ async def test_a_small_bench_measures_all_three_and_finds_full_batches() -> None
 
 
 @pytest.mark.timeout(300)
+async def test_a_small_bench_of_a_fault_measures_the_others_and_judges_the_end() -> None:
+    """`make bench ARGS=faults` ends with a row for each fault and a verdict."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench", "faults"),
+        *("--seconds", "2", "--pause", "2", "--only", "404 deleted"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    output = said.decode()
+    assert process.returncode == 0, output
+    for line in ("404 deleted: over after 2", "goal: p99 within 2 times", "everything is right"):
+        assert line in output
+
+
+@pytest.mark.timeout(300)
 async def test_a_small_flood_of_bad_inputs_is_accounted_for() -> None:
     """`make letters`: counters, dead letters by hash and offsets are what the inputs say."""
     process = await asyncio.create_subprocess_exec(

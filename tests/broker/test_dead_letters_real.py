@@ -4,11 +4,15 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from ldsync.checks.finding import State
+from ldsync.checks.kafka import check_dead_letters
+from ldsync.config import KafkaSettings, Settings
 from ldsync.kafka.errors import SourceMisconfigured
 from tests.support.real_kafka import RealKafka
 from tests.support.worker_rig import Hand, Rig, events_of, rigged
@@ -191,17 +195,19 @@ async def limited(guarded: RealKafka) -> AsyncIterator[Rig]:
         yield rig
 
 
+def login(guarded: RealKafka) -> dict[str, Any]:
+    """How to log in as `plain`."""
+    return {
+        "bootstrap_servers": guarded.sasl_bootstrap_servers,
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_username": "plain",
+        "sasl_password": SecretStr(PASSWORD),
+    }
+
+
 def work(rig: Rig, guarded: RealKafka) -> Hand:
     """A worker that logs in as `plain`."""
-    return rig.work(
-        dead_letters={"timeout_seconds": 1.0},
-        kafka={
-            "bootstrap_servers": guarded.sasl_bootstrap_servers,
-            "security_protocol": "SASL_PLAINTEXT",
-            "sasl_username": "plain",
-            "sasl_password": SecretStr(PASSWORD),
-        },
-    )
+    return rig.work(dead_letters={"timeout_seconds": 1.0}, kafka=login(guarded))
 
 
 @pytest.mark.parametrize(
@@ -241,3 +247,21 @@ async def test_a_right_that_is_missing_at_run_time_holds_the_commit(
     await asyncio.to_thread(admin.allow, "plain", "WRITE", "TOPIC", limited.dead_letters)
     await limited.until_committed(1)
     assert [letter.value for letter in await limited.letters()] == [b"{"]
+
+
+async def test_the_check_knows_whether_letters_may_be_written(
+    limited: Rig, guarded: RealKafka
+) -> None:
+    """From the broker's word, and without writing anything."""
+    admin, topic = guarded.admin, limited.dead_letters
+    await asyncio.to_thread(guarded.create_topic, topic)
+    await asyncio.to_thread(admin.allow, "plain", "DESCRIBE", "TOPIC", topic)
+    kafka = KafkaSettings(topics=(limited.topic,), **login(guarded))
+    settings = Settings(kafka=kafka)
+    (refused,) = await check_dead_letters(settings)
+    assert refused.state is State.FAILED
+    assert refused.detail == f"Kafka does not allow this user to write to {topic}"
+    await asyncio.to_thread(admin.allow, "plain", "WRITE", "TOPIC", topic)
+    (allowed,) = await check_dead_letters(settings)
+    assert (allowed.state, allowed.detail) == (State.OK, "their topics exist and may be written")
+    assert await asyncio.to_thread(admin.end_offsets, topic) == {0: 0}

@@ -28,6 +28,22 @@ class Refusing:
         return Rejected("bad_request", refused)
 
 
+class RefusingTogether:
+    """A LaunchDarkly that refuses everybody, at the moment at which it has been asked about all."""
+
+    def __init__(self, members: int) -> None:
+        self._left = members
+        self._asked = asyncio.Event()
+
+    async def write(self, _segment: Segment, changes: dict[str, str]) -> Rejected:
+        """For the worker."""
+        self._left -= len(changes)
+        if self._left == 0:
+            self._asked.set()
+        await self._asked.wait()
+        return Rejected("bad_request", dict.fromkeys(changes, "not this one"))
+
+
 @pytest.fixture
 async def rig(real_kafka: RealKafka) -> AsyncIterator[Rig]:
     """A topic of three partitions."""
@@ -68,3 +84,42 @@ async def test_50000_refused_changes_are_read_again_in_few_scans(rig: Rig) -> No
     # No range was read over and over: what is scanned is of the order of what was consumed.
     assert sum(line["records"] for line in lines) <= 3 * 2 * COUNT
     print([(line["changes"], line["records"], line["seconds"]) for line in lines])
+
+
+async def test_50000_refused_changes_that_wait_together_are_read_again_in_one_scan(
+    rig: Rig,
+) -> None:
+    """However many and wherever they are; each becomes a letter with its record and the message."""
+    segments = 8  # as many batches as are in flight at a time, each a segment whole
+    each_has = COUNT // segments
+    values: dict[tuple[str, str], bytes] = {}
+    for number in range(segments):
+        audience, users = f"bad_{number}", people(each_has)
+        events = [rig.event(user, audience=audience) for user in users]
+        values |= {
+            (audience, f"user/{user}"): event for user, event in zip(users, events, strict=True)
+        }
+        await rig.write(*events, partition=number % 3)
+    with capture_logs() as logs:
+        hand = rig.work(
+            writer=RefusingTogether(COUNT),
+            max_size=each_has,
+            max_age=600.0,
+            max_in_flight=segments,
+            dead_letters={"timeout_seconds": 20.0},
+        )
+        await asyncio.gather(
+            *[rig.until_committed(rig.ends[number], number, limit=90.0) for number in range(3)]
+        )
+    assert hand.outcomes == {"rejected": COUNT}
+    (line,) = events_of(logs, "dead_letters.reread")
+    assert (line["changes"], line["records"], line["missing"]) == (COUNT, COUNT, 0)
+    kept: dict[tuple[str, str], bytes | None] = {}
+    for letter in await rig.letters():
+        headers = {name: content.decode() for name, content in letter.headers}
+        assert (headers["ldsync-reason"], headers["ldsync-detail"]) == (
+            "bad_request",
+            "not this one",
+        )
+        kept[headers["ldsync-segment"], headers["ldsync-member"]] = letter.value
+    assert kept == values

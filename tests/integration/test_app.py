@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from ldsync import app
 from ldsync.config import KafkaSettings, LaunchDarklySettings, Settings
 from ldsync.config.sections import AdminSettings
-from ldsync.demo.broker import EmbeddedBroker
+from ldsync.demo.broker import Api, EmbeddedBroker
 from ldsync.demo.feed import committed_offsets
 from ldsync.demo.simulator import Simulator
 from ldsync.launchdarkly import watch
@@ -25,7 +25,7 @@ from tests.support.ldsync_process import QUICK, TOKEN, LdsyncProcess, Tables, me
 from tests.support.real_kafka import unused_port
 from tests.support.traffic import SECRET_EMAIL, entering
 
-TOPIC_DENIED = 29
+TOPIC_DENIED, NOT_LEADER = 29, 6
 
 Launch = Callable[..., LdsyncProcess]
 
@@ -85,6 +85,21 @@ async def _produce(broker: EmbeddedBroker, users: int) -> None:
 def _lines(process: LdsyncProcess, event: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in process.output.splitlines() if line.startswith("{")]
     return [line for line in lines if line["event"] == event]
+
+
+async def test_a_client_that_stopped_fetching_ends_the_process_with_1(
+    broker: EmbeddedBroker, launch: Launch
+) -> None:
+    """Whoever supervises it starts it afresh; the log says where everything stood."""
+    process = launch({"kafka": {"stall_timeout_seconds": 2}})
+    await process.until_ready()
+    broker.fail(Api.FETCH, *[NOT_LEADER] * 100_000)
+    await _produce(broker, 5)
+    assert await process.exit_code(limit=40) == 1
+    (crash,) = _lines(process, "ldsync.crashed")
+    assert "5 records behind" in crash["detail"]
+    assert any("_ingest" in line["stack"] for line in _lines(process, "watchdog.stack"))
+    assert SECRET_EMAIL not in process.output
 
 
 async def test_it_delivers_commits_and_exits_0(

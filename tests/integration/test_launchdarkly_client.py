@@ -22,6 +22,7 @@ from ldsync.launchdarkly.outcome import RetryReason, Verdict
 from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.reply import MAX_BODY, NoAnswer, Reply, Silence
 from ldsync.launchdarkly.request import SEMANTIC_PATCH
+from ldsync.sync.lease import Lease
 from ldsync.telemetry.metrics import Metrics
 from tests.support.certificates import make_certificates
 from tests.support.raw_server import Script, raw_server, read_request, reset
@@ -38,7 +39,9 @@ class Bench:
 
     def __init__(self, url: str, timeout_seconds: float = 5.0, max_in_flight: int = 8) -> None:
         self.metrics = Metrics()
-        self.pacing = Pacing(budget_share=0.5, rng=random.Random(1))
+        self.lease = Lease(60.0, 60.0)
+        self.lease.confirm(time.monotonic(), stable=True)
+        self.pacing = Pacing(budget_share=0.5, rng=random.Random(1), lease=self.lease)
         self.client = LaunchDarklyClient(
             url,
             TOKEN,
@@ -492,6 +495,26 @@ async def test_a_gate_that_stays_closed_for_long_gives_the_request_back() -> Non
     assert (answer.kind, answer.ambiguous_since) == (Silence.GATE, None)
     assert MAX_GATE_WAIT < answer.after <= MAX_GATE_WAIT + 5
     assert answer.retry("writing").reason is RetryReason.RATE_LIMITED
+
+
+async def test_nothing_is_written_while_it_is_not_sure_that_the_partitions_are_ours() -> None:
+    """R4: looked at when the request goes out, after all waiting; asking does no harm."""
+    asked = []
+
+    async def handle(request: web.Request) -> web.Response:
+        asked.append(request.method)
+        return web.Response()
+
+    async with talking_to(handle) as bench:
+        bench.pacing.close_until(time.monotonic() + 0.1, "told to")
+        patch = asyncio.create_task(bench.patch())
+        await asyncio.sleep(0)
+        bench.lease.end()
+        answer = silence(await patch)
+        reply = await bench.client.request("GET", ROUTE, NAMES)
+    assert (answer.kind, answer.ambiguous_since) == (Silence.LEASE, None)
+    assert isinstance(reply, Reply)
+    assert asked == ["GET"]
 
 
 async def test_an_overloaded_server_may_say_when_to_come_back() -> None:

@@ -177,6 +177,7 @@ async def test_the_status_says_what_an_operator_may_want_to_know(rig: Rig) -> No
         "batches": 1,
         "in_flight": 1,
         "paused": False,
+        "writes_held": "",
     }
     assert [(each["partition"], each["committable"]) for each in status["partitions"]] == [
         (0, 2),

@@ -236,6 +236,37 @@ async def test_a_delayed_answer_comes_after_applying(calls: Calls) -> None:
     assert sim.log.member_overlaps() == []
 
 
+async def test_a_body_can_come_slowly(calls: Calls) -> None:
+    """Head at once, body in pieces: who reads to the end has a whole answer."""
+    fault = calls.sim.faults.add(Fault(route=PATCH, body_seconds=0.2, times=1))
+    answer = await calls.include("vip", "a")
+    assert answer.json()["included"] == ["a"]
+    exchange = calls.sim.requests[-1]
+    assert (exchange.fault, exchange.ending, exchange.status) == (fault, Ending.ANSWERED, 200)
+    assert exchange.ended is not None
+    assert exchange.applied is not None
+    assert exchange.ended - exchange.applied >= 0.19
+
+
+async def test_a_client_that_leaves_a_slow_body_is_noticed(calls: Calls) -> None:
+    """What was asked for is applied all the same."""
+    calls.sim.faults.add(Fault(route=PATCH, body_seconds=600, times=1))
+    exchange = await give_up(calls, "a")
+    assert exchange.status is None
+    assert calls.sim.included("vip") == {"a"}
+
+
+async def test_a_body_can_end_in_the_middle(calls: Calls) -> None:
+    """The length says more than comes; what was asked for is applied."""
+    calls.sim.faults.add(Fault(route=PATCH, answer=Answer.CUT, times=1))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await calls.include("vip", "a")
+    assert calls.sim.included("vip") == {"a"}
+    exchange = calls.sim.requests[-1]
+    assert (exchange.ending, exchange.status) == (Ending.RESET, 200)
+    assert (await calls.include("vip", "b")).status == 200
+
+
 async def test_what_has_begun_does_not_stop_when_the_client_leaves(calls: Calls) -> None:
     """A slow server applies a request whose client gave up during the delay."""
     fault = calls.sim.faults.add(Fault(route=PATCH, delay_seconds=math.inf, times=1))

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from ldsync.demo.broker import Api, EmbeddedBroker
 from ldsync.kafka import (
     CommitOutcome,
+    SourceFailed,
     opening,
     source,
 )
@@ -243,3 +244,17 @@ async def test_stopping_takes_seconds_even_when_the_broker_is_away(
 
         assert time.monotonic() - started < 4.0
         assert logs == [{"event": "consumer.stopped", "in_order": False, "log_level": "info"}]
+
+
+async def test_what_goes_wrong_in_a_take_over_is_raised_by_the_next_poll(
+    broker: EmbeddedBroker,
+) -> None:
+    """Nobody else would tell, and no record would ever come."""
+    async with reading(kafka_settings(broker.bootstrap_servers)) as reader:
+
+        def refuse(_: object) -> None:
+            raise ValueError("a defect")
+
+        reader.diary.on_ready = refuse
+        with pytest.raises(SourceFailed, match="a defect"):
+            await reader.until(lambda: False)

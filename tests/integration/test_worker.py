@@ -55,6 +55,7 @@ async def test_nothing_is_written_before_the_environment_is_found(rig: Rig) -> N
 async def test_a_dry_run_does_everything_but_write_and_commit(rig: Rig) -> None:
     """Segments are looked up for real; what would be sent is logged and counted."""
     rig.sim.create_segment("theirs")
+    before = (await rig.committed(), await rig.marks())
     with capture_logs() as logs:
         hand = rig.work(dry_run=True, kafka={"first_start": "earliest"})
         await rig.enter("u-1", "u-2")
@@ -65,7 +66,7 @@ async def test_a_dry_run_does_everything_but_write_and_commit(rig: Rig) -> None:
         await hand.stop()
     assert rig.sim.state() == {"theirs": {}}
     assert {each.method for each in rig.sim.requests} == {"GET"}
-    assert await rig.committed() == {}
+    assert (await rig.committed(), await rig.marks()) == before
     not_sent = events_of(logs, "launchdarkly.not_sent")
     assert [each["method"] for each in not_sent][:2] == ["POST", "PATCH"]
     assert not_sent[1]["path"] == "/api/v2/segments/p/e/vip"
@@ -190,6 +191,33 @@ async def test_a_failing_segment_does_not_stop_others(rig: Rig, status: int) -> 
     rig.sim.faults.clear()
     await rig.until_settled()
     assert hand.metric("ldsync_segments_waiting") == 0
+
+
+async def test_segments_that_hang_leave_half_of_the_slots_to_the_others(rig: Rig) -> None:
+    """P5: after their first attempt, however many they are, and until they are written again."""
+    ill = [f"ill-{number}" for number in range(6)]
+    for segment in ill:
+        rig.sim.faults.add(Fault(route="patch_segment", segment=segment, answer=Answer.HANG))
+    hand = rig.work(max_in_flight=4, timeout=0.5, settle=0.6)
+    for segment in ill:
+        await rig.enter("u-1", audience=segment)
+    # Without others that are accepted there would soon be one request at a time.
+    users = iter(people(1_000))
+    while min(len(patches(rig.sim, segment)) for segment in ill) < 5:
+        user = next(users)
+        await rig.enter(user, audience="well")
+        await hand.until(lambda user=user: user in rig.sim.included("well"), "one more is in")
+    repeats = [each for segment in ill for each in patches(rig.sim, segment)[1:]]
+    for repeat in repeats:
+        at_the_same_time = [
+            each
+            for each in repeats
+            if each.arrived <= repeat.arrived
+            and (each.ended is None or each.ended > repeat.arrived)
+        ]
+        assert len(at_the_same_time) <= 2
+    rig.sim.faults.clear()
+    await rig.until_settled()
 
 
 async def test_a_member_that_launchdarkly_refuses_is_found_and_counted(rig: Rig) -> None:

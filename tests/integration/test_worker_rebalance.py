@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -46,12 +47,11 @@ async def test_a_revocation_writes_and_commits_what_is_there(rig: Rig) -> None:
     await hand.until(lambda: _rebalances(hand) == 2, "partitions are assigned again")
     assert rig.sim.included("vip") == set(people(40))
     await rig.until_settled()
+    await hand.until(lambda: hand.states[-1] == "running", "it works again")
     assert hand.outcomes == {"delivered": 40}
     assert [each for each in hand.states if each != "starting"] == [
-        "joining",
-        "running",
-        "joining",
-        "running",
+        *("joining", "warming", "running"),
+        *("joining", "warming", "running"),
     ]
 
 
@@ -121,7 +121,7 @@ async def test_a_write_that_is_cancelled_before_it_begins_is_not_lost(
     await hand.until_assigned(2)
     parts, offsets = hand.parts, hand.worker.offsets
 
-    async def commit_until_a_batch_is_taken(_: float | None = None) -> CommitOutcome:
+    async def commit_until_a_batch_is_taken(*_: object, **_clean: bool) -> CommitOutcome:
         while not parts.buffer.in_flight:  # noqa: ASYNC110 - not a turn of the loop too late
             await asyncio.sleep(0)
         # The epoch ends in this very turn: the write has not begun.
@@ -133,6 +133,8 @@ async def test_a_write_that_is_cancelled_before_it_begins_is_not_lost(
     await hand.until_consumed(1)
     with monkeypatch.context() as patch:
         patch.setattr(offsets, "commit", commit_until_a_batch_is_taken)
+        # As if it were taken in the turn in which the flush ended.
+        patch.setattr("ldsync.sync.gate.Gate.close", lambda _: None)
         rig.broker.fail(Api.HEARTBEAT, REBALANCING)
         await hand.until(lambda: hand.outcomes.get("abandoned") == 1, "the epoch has ended")
     assert rig.sim.requests == []
@@ -154,6 +156,48 @@ async def test_a_lost_session_discards_instead_of_writing(rig: Rig) -> None:
     await rig.until_settled()
     assert hand.outcomes == {"abandoned": 20, "delivered": 30}
     assert hand.metric("ldsync_rebalances_total", kind="lost") == 1
+
+
+async def test_who_stood_still_writes_nothing_before_the_group_has_answered(rig: Rig) -> None:
+    """R4: the batch was taken before; when the process wakes up others may own its partition."""
+    number = rig.sim.faults.add(replace(HELD, route="get_segment"))
+    hand = rig.work()
+    await rig.enter("a")
+    await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) == 1)
+    rig.broker.fail(Api.HEARTBEAT, UNKNOWN_MEMBER)
+    time.sleep(1.4)  # noqa: ASYNC251 - a loop that stands still: longer than the lease
+    rig.sim.faults.clear()
+    await hand.until(lambda: hand.outcomes.get("abandoned"), "the epoch has ended")
+    assert hand.outcomes == {"abandoned": 1}
+    assert [each.route for each in rig.sim.requests if each.method != "GET"] == []
+    await rig.until_settled()
+    assert hand.outcomes == {"abandoned": 1, "delivered": 1}
+
+
+async def test_a_stop_that_the_group_did_not_notice_costs_nothing(rig: Rig) -> None:
+    """The next heartbeat renews the lease, and what waits is written."""
+    hand = rig.work(kafka={"session_timeout_seconds": 6.0})
+    await rig.enter("a")
+    await rig.until_settled()
+    hand.parts.lease.end()
+    await rig.enter("b")
+    await rig.until_settled()
+    assert hand.outcomes == {"delivered": 2}
+    assert hand.metric("ldsync_rebalances_total", kind="revoked") == 0
+
+
+async def test_a_revocation_without_a_membership_does_not_wait_for_the_drain(rig: Rig) -> None:
+    """The group no longer knows us when it should wait for us: nothing is flushed, all is left."""
+    rig.sim.faults.add(DOWN)
+    hand = rig.work(drain=6.0)
+    await rig.enter("a")
+    await hand.until(lambda: hand.metric("ldsync_segments_waiting") == 1, "the segment waits")
+    rig.broker.fail(Api.HEARTBEAT, REBALANCING, UNKNOWN_MEMBER)
+    began = time.monotonic()
+    await hand.until(lambda: hand.outcomes.get("abandoned"), "the epoch has ended")
+    assert time.monotonic() - began < 4.0
+    rig.sim.faults.clear()
+    await rig.until_settled()
 
 
 async def test_a_revocation_in_an_outage_ends_in_time_and_loses_nothing(rig: Rig) -> None:

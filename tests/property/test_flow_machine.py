@@ -2,8 +2,9 @@
 
 The model is a history: all records of all partitions, what LaunchDarkly was told and when, and
 plain dictionaries of what must be waiting. It knows nothing of lanes, pages and chunks. Partitions
-are revoked and assigned again, and then read again from what was committed; requests without an
-answer are applied later, or never. Whatever happens, nothing is lost and the newest wins.
+are revoked and assigned again, to the same process or to another one, and then read again from what
+was committed, and before that as history; requests without an answer are applied later, or never.
+Whatever happens, nothing is lost and the newest wins.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ldsync.sync.buffer import (
     Buffer,
 )
 from ldsync.sync.change import Change, Segment, Target, includes
+from ldsync.sync.coverage import Coverage
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
@@ -130,6 +132,15 @@ class Flight:
 
 
 @dataclass
+class Process:
+    """What a process remembers when it owns nothing: its store, and how much of it is history."""
+
+    versions: MemoryVersions
+    coverage: Coverage = field(default_factory=Coverage)
+    known: dict[Key, str] = field(default_factory=dict)
+
+
+@dataclass
 class Ghost:
     """A request without an answer: it may be applied until it is too late."""
 
@@ -155,7 +166,9 @@ class Flow(RuleBasedStateMachine):
         self.now = 100.0
         self.buffer = Buffer(self.limits, BUDGET)
         self.ledger = Ledger()
-        self.versions = MemoryVersions(10_000, self.now)
+        self.process = Process(MemoryVersions(10_000, self.now))
+        self.others: list[Process] = []
+        self.opens_at = 0.0
         self.logs: dict[Partition, list[Record]] = {place: [] for place in PARTITIONS}
         self.position = dict.fromkeys(PARTITIONS, 0)
         self.committed = dict.fromkeys(PARTITIONS, 0)
@@ -168,7 +181,6 @@ class Flow(RuleBasedStateMachine):
         self.ended: Counter[str] = Counter()
         self.expected: Counter[str] = Counter()
         self.since: dict[Key, float] = {}
-        self.known: dict[Key, str] = {}
         self.replaced: dict[Key, set[str]] = defaultdict(set)  # what is known from before (R6)
         self.blocked: dict[Key, float] = {}
         self.not_before: dict[Segment, float] = defaultdict(float)
@@ -183,6 +195,8 @@ class Flow(RuleBasedStateMachine):
     def make_targets(self) -> None:
         """Two segments with batches, one without, and one that is written to in both ways."""
         one, two, three = segment("one"), segment("two"), segment("three")
+        for place in PARTITIONS:
+            self.process.coverage.note(place, 0, 0)
         self.targets = [
             Target(one, context_kind="user"),
             Target(two, context_kind="user"),
@@ -268,6 +282,8 @@ class Flow(RuleBasedStateMachine):
     @rule()
     def take_all(self) -> None:
         """Take until nothing is due: that ends, and what is left has a reason to wait."""
+        if self.now < self.opens_at:
+            return
         for _ in range(1 + len(self.waiting)):
             if self._take() is None:
                 break
@@ -286,13 +302,20 @@ class Flow(RuleBasedStateMachine):
             key in flying
             or self.blocked.get(key, 0.0) > self.now
             or self.not_before[key.segment] > self.now
-            or self._writes_of(key.segment) >= self.limits.writes_per_segment
+            or self._writes_of(key.segment) >= self._most_writes_of(key.segment)
         )
+
+    def _most_writes_of(self, segment: Segment) -> int:
+        """After a failure one write at a time finds out whether it goes again."""
+        failed = any(lane.failures for lane in self.buffer.lanes() if lane.segment is segment)
+        return 1 if failed else self.limits.writes_per_segment
 
     def _writes_of(self, segment: Segment) -> int:
         return sum(flight.batch.segment is segment for flight in self.flights)
 
     def _take(self) -> Batch | None:
+        if self.now < self.opens_at:  # R2
+            return None
         deadline = self.buffer.next_deadline()
         batch = self.buffer.take(self.now)
         if batch is None:
@@ -315,19 +338,19 @@ class Flow(RuleBasedStateMachine):
         return batch
 
     def _send(self, batch: Batch, keys: dict[Key, str]) -> None:
-        found = finished(self.versions.merge(batch.segment, batch.changes, self.now))
+        found = finished(self.process.versions.merge(batch.segment, batch.changes, self.now))
         expected = {key: self._newest_known(key, text) for key, text in keys.items()}
         assert {Key(batch.segment, m): s for m, s in batch.changes.items()} == expected
         stale = {key for key, text in expected.items() if keys[key] != text}
         assert {Key(batch.segment, member) for member in found} == stale
         for key in stale:
             self.replaced[key].add(expected[key])
-        self.known |= expected
+        self.process.known |= expected
         records = {key: self.record_of.pop(key) for key in keys}
         self.flights.append(Flight(batch, sent=expected, records=records, stale=stale))
 
     def _newest_known(self, key: Key, text: str) -> str:
-        known = self.known.get(key)
+        known = self.process.known.get(key)
         return text if known is None or text[:-1] >= known[:-1] else known
 
     def _land(self, pick: int) -> Flight:
@@ -523,8 +546,66 @@ class Flow(RuleBasedStateMachine):
         """Lose all partitions, and get them again from where they were committed."""
         if politely:
             self.commit()
+        self._end_epoch()
+        for flight in [*self.flights, *self.landed]:
+            flight.current = False
+        for one in list(self.not_before):
+            if not self._lives(one):
+                del self.not_before[one]
+
+    @rule(pick=picks, politely=st.booleans())
+    def move(self, pick: int, *, politely: bool) -> None:
+        """Another process takes over: a fresh one, or one that owned the partitions before.
+
+        All that this one knew of members on their way is gone with it; requests in flight may still
+        be applied.
+        """
+        clean = False
+        if politely:
+            self.commit()
+            clean = self.now >= self.opens_at and self.buffer.quiet(self.now)
+        assert not clean or all(ghost.until <= self.now for ghost in self.ghosts)
+        self._end_epoch()
+        for flight in self.flights:
+            self.ghosts.append(Ghost(self.now + SETTLE_SECONDS, flight.sent))
+        self.flights, self.landed, self.blocked = [], [], {}
+        self.draining = self.over = False
+        self.every_record_has_one_outcome()
+        self.not_before.clear()
+        self.buffer, self.ledger = Buffer(self.limits, BUDGET), Ledger()
+        candidates = [*self.others, Process(MemoryVersions(10_000, self.now))]
+        taker = candidates[pick % len(candidates)]
+        self.others = [each for each in (*self.others, self.process) if each is not taker]
+        self.process = taker
+        self._read_history()
+        self.opens_at = self.now if clean else self.now + SETTLE_SECONDS
+
+    @rule(pick=picks, place=places, records=st.lists(contents, min_size=1, max_size=4))
+    def finish_and_move(self, pick: int, place: Partition, records: list[Contents]) -> None:
+        """What a rolling restart is: all is delivered and committed, and new records come."""
+        self.flush(12.0, applied=True)
+        while self.flights:
+            self.deliver(pick, 0)
+            self.take_all()
+        self.move(pick, politely=True)
+        self.consume_new(place, records, 12.0)
+
+    def _read_history(self) -> None:
+        """Note what is below the committed offsets and not known without a gap (R5)."""
+        coverage, known = self.process.coverage, self.process.known
+        for place, end in self.committed.items():
+            start = coverage.unknown_from(place, 0, end)
+            for part in parts_of(self.logs[place][start:end]):
+                changes = {part.member: part.stamp}
+                note = self.process.versions.note(part.target.segment, changes, self.now)
+                finished(note)
+                known[part.key] = self._newest_known(part.key, part.stamp)
+            coverage.note(place, 0, end)
+
+    def _end_epoch(self) -> None:
         for place in PARTITIONS:
             self.ledger.revoke(place)
+            self.process.coverage.advance(place, self.position[place])
         self.counts["abandoned"] += self.buffer.changes
         self.expected["abandoned"] += self._pending()
         forgotten = self.buffer.discard(self.now)
@@ -534,17 +615,12 @@ class Flow(RuleBasedStateMachine):
             for member, text in changes.items()
         } == self.waiting
         for one, changes in forgotten:
-            finished(self.versions.merge(one, changes, self.now))
+            finished(self.process.versions.merge(one, changes, self.now))
         for key, text in self.waiting.items():
-            self.known[key] = self._newest_known(key, text)
+            self.process.known[key] = self._newest_known(key, text)
         self.waiting.clear()
         self.record_of.clear()
         self.since.clear()
-        for flight in [*self.flights, *self.landed]:
-            flight.current = False
-        for one in list(self.not_before):
-            if not self._lives(one):
-                del self.not_before[one]
         assert self.ledger.committable() == {}
         self.position = dict(self.committed)
         self.highest = {}
@@ -653,8 +729,10 @@ class Flow(RuleBasedStateMachine):
             self.take_all()
             if not self.flights:
                 deadline = self.buffer.next_deadline()
-                assert deadline is not None
-                self.flush(max(deadline - self.now, 0.0), applied=True)
+                assert deadline is not None or self.ghosts
+                ends = max((ghost.until for ghost in self.ghosts), default=0.0)
+                until = max(ends if deadline is None else deadline, self.opens_at)
+                self.flush(max(until - self.now, 0.0), applied=True)
         assert self.buffer.empty
         while self.landed:
             self.release(0)

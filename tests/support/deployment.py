@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ldsync.demo.simulator import Action, Simulator
 from tests.support.eventually import eventually
+from tests.support.hand_over import leave_clean
 from tests.support.judge import Member, Write
 from tests.support.ldsync_process import QUICK, TOKEN, LdsyncProcess, Tables, merged
 from tests.support.real_kafka import RealKafka
@@ -145,13 +146,23 @@ class Deployment:
 
 @asynccontextmanager
 async def deployed(
-    kafka: RealKafka, directory: Path, partitions: int, config: Mapping[str, str] | None = None
+    kafka: RealKafka,
+    directory: Path,
+    partitions: int,
+    config: Mapping[str, str] | None = None,
+    *,
+    clean: bool = True,
 ) -> AsyncIterator[Deployment]:
-    """A deployment with a fresh topic; at its end processes are killed and searched for leaks."""
+    """A deployment with a fresh topic; at its end processes are killed and searched for leaks.
+
+    Unless `clean` is False its first process takes over from one that left in order.
+    """
     topic = await asyncio.to_thread(kafka.create_topic, "", partitions, config)
     simulator = Simulator(project=PROJECT, environment=ENVIRONMENT, token=TOKEN)
     await simulator.start("0.0.0.0")  # noqa: S104 - all loopback addresses, see Deployment
     deployment = Deployment(kafka, simulator, topic, directory)
+    if clean:
+        await leave_clean(kafka.bootstrap_servers, deployment.group, topic, partitions)
     try:
         yield deployment
     finally:

@@ -99,11 +99,17 @@ class KafkaAdmin:
     def group_offsets(self, group: str, topic: str) -> dict[int, int]:
         """For each partition that the group has committed, the offset it committed."""
         places = [TopicPartition(topic, number) for number in self.partitions(topic)]
+        return {place.partition: place.offset for place in self._committed(group, places)}
+
+    def group_marks(self, group: str, topic: str) -> dict[int, str]:
+        """For each partition that the group has committed, the metadata of the commit."""
+        places = [TopicPartition(topic, number) for number in self.partitions(topic)]
+        return {place.partition: place.metadata or "" for place in self._committed(group, places)}
+
+    def _committed(self, group: str, places: list[TopicPartition]) -> list[TopicPartition]:
         question = [ConsumerGroupTopicPartitions(group, places)]
         answer = _patiently(lambda: self._client.list_consumer_group_offsets(question)[group])
-        return {
-            place.partition: place.offset for place in answer.topic_partitions if place.offset >= 0
-        }
+        return [place for place in answer.topic_partitions if place.offset >= 0]
 
     def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Move a group that has no members."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -10,8 +10,9 @@ from aiokafka import ConsumerRecord
 from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
-from ldsync.config import DeadLettersSettings, KafkaSettings
+from ldsync.config import DeadLettersSettings, KafkaSettings, OrderingSettings
 from ldsync.kafka import Source
+from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Partition
 from ldsync.telemetry.metrics import Metrics
 from tests.support.real_kafka import RealKafka
@@ -75,20 +76,44 @@ class Diary:
 
     Attributes:
         entries: `("assigned" or "revoked", partitions)` in order.
+        clean: Whether each assignment was left clean, in order.
+        known_since: How far back history reaches, of each assignment that has any, in order.
+        past: The records of history, in order of arrival.
         on_revoked: Awaited inside `revoked`.
         on_assigned: Called inside `assigned`.
+        on_ready: Called inside `ready`.
     """
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, frozenset[Partition]]] = []
+        self.clean: list[bool] = []
+        self.known_since: list[int] = []
+        self.past: list[ConsumerRecord] = []
         self.on_revoked: Callable[[frozenset[Partition]], Awaitable[object]] | None = None
         self.on_assigned: Callable[[frozenset[Partition]], None] | None = None
+        self.on_ready: Callable[[Mapping[Partition, int]], None] | None = None
 
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """For the source."""
         self.entries.append(("assigned", partitions))
         if self.on_assigned is not None:
             self.on_assigned(partitions)
+
+    async def history(self, partition: Partition, records: Sequence[ConsumerRecord]) -> None:
+        """For the source."""
+        assert {(record.topic, record.partition) for record in records} == {tuple(partition)}
+        self.past += records
+
+    async def warmed(self, since: int) -> None:
+        """For the source."""
+        self.known_since.append(since)
+
+    def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
+        """For the source."""
+        assert committed.keys() <= self.entries[-1][1]
+        self.clean.append(clean)
+        if self.on_ready is not None:
+            self.on_ready(committed)
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
         """For the source."""
@@ -105,10 +130,18 @@ class Diary:
 class Reader:
     """A source with its diary, its metrics and all the records that its polls returned."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, ordering: OrderingSettings | None = None) -> None:
         self.diary = Diary()
         self.registry = CollectorRegistry()
-        self.source = Source(settings, self.diary, Metrics(self.registry), structlog.get_logger())
+        self.lease = Lease(settings.session_timeout_seconds, settings.rebalance_timeout_seconds)
+        self.source = Source(
+            settings,
+            self.diary,
+            Metrics(self.registry),
+            structlog.get_logger(),
+            lease=self.lease,
+            ordering=ordering or OrderingSettings(warm_up=False),
+        )
         self.records: list[ConsumerRecord] = []
 
     async def poll(self, *, paused: bool = False, timeout: float = 0.1) -> list[ConsumerRecord]:
@@ -159,9 +192,11 @@ class Reader:
 
 
 @contextlib.asynccontextmanager
-async def reading(settings: KafkaSettings) -> AsyncIterator[Reader]:
-    """A started source, stopped at the end."""
-    reader = Reader(settings)
+async def reading(
+    settings: KafkaSettings, ordering: OrderingSettings | None = None
+) -> AsyncIterator[Reader]:
+    """A started source, stopped at the end; it reads no history unless it is told to."""
+    reader = Reader(settings, ordering)
     await reader.source.start()
     try:
         yield reader

@@ -17,15 +17,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRecord,
+    OffsetAndMetadata,
+    TopicPartition,
+)
 
+from ldsync.config import OrderingSettings
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.fold import Fold
 from ldsync.demo.simulator import Simulator
 from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping as EventMapping
+from ldsync.kafka.consumer import Consumer
 from ldsync.kafka.dead_letters import DeadLetters
 from ldsync.kafka.source import Source
+from ldsync.kafka.take_over import CLEAN
 from ldsync.launchdarkly.client import LaunchDarklyClient
 from ldsync.launchdarkly.environment import Environment, Found
 from ldsync.launchdarkly.pacing import Pacing
@@ -33,17 +42,19 @@ from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.segments import Terms
 from ldsync.launchdarkly.writers.standard import StandardWriter
 from ldsync.parking import Parking
+from ldsync.parts import Parts
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
 from ldsync.sync.buffer import Buffer
-from ldsync.sync.ledger import Ledger
+from ldsync.sync.lease import Lease
+from ldsync.sync.ledger import Ledger, Partition
 from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.policy import Policy
 from ldsync.sync.waiting import Waiting
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.memory import MemoryVersions
-from ldsync.worker import Parts, Worker
+from ldsync.worker import Worker
 from tests.support.eventually import eventually
 from tests.support.kafka_source import dead_letters_settings, kafka_settings
 from tests.support.real_kafka import RealKafka
@@ -78,6 +89,7 @@ class Options:
     park_after: float = 3600.0
     max_entries: int = 100_000
     kafka: Mapping[str, Any] = field(default_factory=dict)
+    ordering: Mapping[str, Any] = field(default_factory=dict)
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
     writer: Any = None
 
@@ -99,10 +111,17 @@ class Hand:
         self.rig = rig
         self.options = options
         self.metrics = Metrics()
-        pacing = Pacing(budget_share=1.0, rng=rng)
         environment = Environment(PROJECT, ENVIRONMENT)
         if options.resolved:
             environment.resolve(Found(PROJECT, ENVIRONMENT))
+        own: dict[str, Any] = {
+            "bootstrap_servers": rig.broker.bootstrap_servers,
+            "topics": (rig.topic,),
+            "group_id": options.group or rig.group,
+        }
+        settings = kafka_settings(**(own | dict(options.kafka)))
+        lease = Lease(settings.session_timeout_seconds, settings.rebalance_timeout_seconds)
+        pacing = Pacing(budget_share=1.0, rng=rng, lease=lease)
         self.client = LaunchDarklyClient(
             rig.sim.url,
             TOKEN,
@@ -112,12 +131,6 @@ class Hand:
             metrics=self.metrics,
             dry_run=options.dry_run,
         )
-        own: dict[str, Any] = {
-            "bootstrap_servers": rig.broker.bootstrap_servers,
-            "topics": (rig.topic,),
-            "group_id": options.group or rig.group,
-        }
-        settings = kafka_settings(**(own | dict(options.kafka)))
         buffer = Buffer(
             Limits(max_size=options.max_size, max_age=options.max_age),
             Budget(max_changes=options.max_changes),
@@ -137,6 +150,7 @@ class Hand:
             decoder=decoder,
             buffer=buffer,
             ledger=Ledger(),
+            lease=lease,
             dead_letters=dead_letters,
             parking=Parking(waiting, buffer, versions, dead_letters, decoder, journal),
             versions=versions,
@@ -176,6 +190,8 @@ class Hand:
                 self.metrics,
                 structlog.get_logger(),
                 dry_run=options.dry_run,
+                lease=lease,
+                ordering=OrderingSettings(**options.ordering),
             ),
         )
         self.report = Report(self.worker, self.parts, environment)
@@ -272,7 +288,7 @@ class Rig:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=broker.bootstrap_servers, linger_ms=5, max_batch_size=1 << 20
         )
-        self._asker = AIOKafkaConsumer(
+        self._asker = Consumer(
             bootstrap_servers=broker.bootstrap_servers,
             group_id=self.group,
             enable_auto_commit=False,
@@ -285,6 +301,14 @@ class Rig:
             self.broker.create_topic(self.dead_letters, partitions=2)
         await self._producer.start()
         await self._asker.start()
+
+    async def leave_clean(self, partitions: int = 0) -> None:
+        """Let the group look as after a worker that had nothing to do and left in order (R2)."""
+        numbers = range(partitions or self.partitions)
+        nothing = OffsetAndMetadata(0, CLEAN)
+        await self._asker.commit_offsets(
+            {Partition(self.topic, number): nothing for number in numbers}
+        )
 
     async def close(self) -> None:
         """End all workers and connections."""
@@ -327,10 +351,13 @@ class Rig:
         await asyncio.gather(*sent)
         self.ends[partition] += len(values)
 
-    def event(self, user: str, entered: bool = True, audience: str = "vip") -> bytes:
-        """An event that is newer than all before it."""
+    def event(
+        self, user: str, entered: bool = True, audience: str = "vip", *, late: float = 0.0
+    ) -> bytes:
+        """An event that is newer than all before it, or so many seconds older than that."""
         self._moment += timedelta(milliseconds=1)
-        return json.dumps(engage_event(user, audience, entered, self._moment)).encode()
+        moment = self._moment - timedelta(seconds=late)
+        return json.dumps(engage_event(user, audience, entered, moment)).encode()
 
     async def enter(
         self, *users: str, audience: str = "vip", partition: int = 0, entered: bool = True
@@ -376,6 +403,12 @@ class Rig:
         }
         return {number: at for number, at in found.items() if at is not None}
 
+    async def marks(self) -> dict[int, str]:
+        """The metadata of the group's offsets by partition (R2)."""
+        places = [Partition(self.topic, number) for number in range(self.partitions)]
+        found = await self._asker.committed_offsets(places)
+        return {place.number: offset.metadata for place, offset in found.items()}
+
     @property
     def is_settled(self) -> bool:
         """Whether LaunchDarkly holds what the fold of all records says."""
@@ -410,16 +443,23 @@ class Rig:
 
 @asynccontextmanager
 async def rigged(
-    broker: EmbeddedBroker | RealKafka, partitions: int = 1, *, dead_letters: bool = True
+    broker: EmbeddedBroker | RealKafka,
+    partitions: int = 1,
+    *,
+    dead_letters: bool = True,
+    clean: bool = True,
 ) -> AsyncIterator[Rig]:
     """A rig. At the end no patch may have overlapped another one of its segment (P4, R1).
 
     On a real broker, what only the mock can do is not there. `dead_letters` False leaves it to
-    ldsync to make their topic.
+    ldsync to make their topic. Unless `clean` is False its first worker takes over from one that
+    left in order.
     """
     async with Simulator(project=PROJECT, environment=ENVIRONMENT, token=TOKEN) as sim:
         rig = Rig(cast("EmbeddedBroker", broker), sim, partitions)
         await rig.open(dead_letters=dead_letters)
+        if clean:
+            await rig.leave_clean()
         try:
             yield rig
         finally:

@@ -295,3 +295,49 @@ def test_a_block_that_is_over_already_blocks_nothing(intake: Intake) -> None:
     intake.add(target(), "a", "b", "c")
     intake.buffer.give_back(intake.take(0.0), 20.0, not_before=20.0, blocked_until=20.0)
     assert keys(intake.take(20.0)) == ["a", "b", "c"]
+
+
+# --- segments that fail, and the others ----------------------------------------------------------
+
+
+def test_segments_that_failed_are_kept_to_a_share_of_what_is_in_flight() -> None:
+    """P5: the others are taken, however many of those there are, and however long they are due."""
+    intake = Intake(Limits(max_size=1))
+    for name in ("ill-1", "ill-2", "ill-3"):
+        intake.add(target(name), "a")
+    for failed in [intake.take(0.0) for _ in range(3)]:
+        intake.buffer.give_back(failed, 0.0, not_before=1.0)
+    intake.add(target("well"), "a", now=5.0)
+    taken = [intake.buffer.take(5.0, repeats=2) for _ in range(4)]
+    assert [batch and batch.segment.key for batch in taken] == ["ill-1", "ill-2", "well", None]
+    assert intake.buffer.next_deadline() is None, "there is nothing to do before one has landed"
+    assert taken[0] is not None
+    intake.buffer.give_back(taken[0], 6.0, not_before=9.0)
+    assert intake.buffer.next_deadline() == 1.0
+    again = intake.buffer.take(6.0, repeats=2)
+    assert again is not None
+    assert again.segment.key == "ill-3"
+
+
+def test_a_segment_that_goes_again_is_like_any_other() -> None:
+    """One delivery is enough."""
+    intake, vip = Intake(Limits(max_size=1)), target()
+    intake.add(vip, "a")
+    intake.buffer.give_back(intake.take(0.0), 0.0, not_before=0.0)
+    repeat = intake.buffer.take(0.0, repeats=1)
+    assert repeat is not None
+    intake.buffer.settle(repeat, 0.0)
+    intake.add(vip, "b")
+    assert intake.buffer.take(0.0, repeats=0) is not None
+
+
+def test_a_share_that_grows_frees_segments_that_failed() -> None:
+    """What could not be taken is due at once."""
+    intake = Intake(Limits(max_size=1))
+    for name in ("ill-1", "ill-2"):
+        intake.add(target(name), "a")
+    for failed in [intake.take(0.0) for _ in range(2)]:
+        intake.buffer.give_back(failed, 0.0, not_before=1.0)
+    assert intake.buffer.take(1.0, repeats=1) is not None
+    assert intake.buffer.take(1.0, repeats=1) is None
+    assert intake.buffer.take(1.0, repeats=2) is not None

@@ -120,3 +120,17 @@ def test_discarding_what_is_blocked_keeps_the_block(intake: Intake) -> None:
     intake.add(vip, "a", now=3.0)
     assert intake.buffer.take(16.9) is None
     assert keys(intake.take(17.0)) == ["a"]
+
+
+def test_it_is_quiet_when_nothing_that_was_sent_may_still_be_applied(intake: Intake) -> None:
+    """R2: not while something waits or flies, nor while a member is in its settle time (R1)."""
+    assert intake.buffer.quiet(0.0)
+    intake.add(target(), "a")
+    assert not intake.buffer.quiet(0.0)
+    batch = intake.take(2.0)
+    assert not intake.buffer.quiet(2.0)
+    intake.buffer.discard(2.0)
+    assert not intake.buffer.quiet(2.0)
+    intake.buffer.give_back(batch, 2.0, not_before=2.0, blocked_until=17.0)
+    assert not intake.buffer.quiet(16.9)
+    assert intake.buffer.quiet(17.0)

@@ -158,6 +158,15 @@ def test_a_configuration_applies_as_far_as_it_is_needed(tmp_path: Path, file: Pa
     )
 
 
+def test_requests_go_to_the_instance_that_is_named(tmp_path: Path, file: Path) -> None:
+    """Its address need not be given."""
+    config = write(tmp_path, {"launchdarkly.instance": '"eu"'})
+
+    found = documents(call("explain", "--json", str(file), "--config", str(config)))
+
+    assert found[0]["requests"][0]["url"].startswith("https://app.eu.launchdarkly.com/")
+
+
 @pytest.mark.parametrize("command", ["explain", "check-events"])
 def test_a_broken_configuration_is_listed_and_exits_with_78(
     tmp_path: Path, file: Path, command: str

@@ -42,3 +42,23 @@ def test_trouble_of_one_request_is_not_the_trouble_of_all() -> None:
     assert limit.limit == 8
     limit.overloaded(116.0, began=106.0)
     assert limit.limit == 4
+
+
+def test_requests_without_answer_leave_a_place_to_another_one() -> None:
+    """P5: one segment that hangs, with little traffic beside it, must not have the only place."""
+    limit = Concurrency(8)
+    for second in range(0, 100, 10):
+        limit.overloaded(second + 10.0, began=float(second))
+    assert limit.limit == 2
+    limit.overloaded(200.0)
+    assert limit.limit == 1, "too many requests are too many"
+    limit.overloaded(220.0, began=210.0)
+    assert limit.limit == 1
+
+
+def test_with_one_request_allowed_there_is_always_one() -> None:
+    """`launchdarkly.max_in_flight = 1`."""
+    limit = Concurrency(1)
+    limit.overloaded(10.0, began=0.0)
+    limit.overloaded(20.0)
+    assert limit.limit == 1

@@ -305,9 +305,26 @@ def test_a_page_held_by_both_a_block_and_a_flight_is_free_with_the_first_to_end(
     intake.buffer.give_back(blocked, 0.0, not_before=0.0, blocked_until=15.0)
     intake.add(vip, "c", now=1.0, version=2)
     assert intake.buffer.take(3.0) is None
-    assert intake.buffer.next_deadline() == 15.0
     intake.buffer.settle(flying, 4.0)
     assert keys(intake.take(4.0)) == ["c"]
+    assert intake.buffer.next_deadline() == 15.0
+
+
+def test_after_a_failure_one_write_at_a_time_finds_out_whether_it_goes_again() -> None:
+    """P5: several writes of a segment may not all wait for an answer that does not come."""
+    intake = Intake(Limits(max_size=1, max_age=2.0, writes_per_segment=3))
+    intake.add(target(), "a", "b", "c", "d", "e", "f")
+    failed, going, gone = (intake.take(0.0) for _ in range(3))
+    intake.buffer.give_back(failed, 1.0, not_before=2.0)
+    for batch in (going, gone):
+        assert intake.buffer.take(5.0) is None
+        intake.buffer.give_back(batch, 5.0, not_before=5.0)
+    probe = intake.take(5.0)
+    assert intake.buffer.take(5.0) is None
+    assert intake.buffer.next_deadline() is None
+    intake.buffer.settle(probe, 6.0)
+    assert [keys(intake.take(6.0)) for _ in range(3)] == [["b"], ["c"], ["d"]]
+    assert intake.buffer.take(6.0) is None
 
 
 def test_a_landing_frees_only_pages_that_a_flight_held() -> None:

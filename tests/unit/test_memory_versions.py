@@ -147,3 +147,30 @@ def test_what_is_known_can_be_asked_without_noting_anything(vip: Segment) -> Non
     assert found == {"a": "9-", "b": "1+", "c": "2-"}
     assert finished(versions.known(segment("other"), ["a"])) == {}
     assert len(versions) == 4
+
+
+def test_what_is_noted_is_known_whatever_the_order(vip: Segment) -> None:
+    """R5: history makes older changes stale, and undoes nothing newer."""
+    versions = MemoryVersions(100, 0.0)
+    merge(versions, vip, {"a": "5+"})
+    finished(versions.note(vip, {"a": "3-", "b": "3-"}, 0.0))
+    assert merge(versions, vip, {"a": "4-", "b": "2+"}) == ("ab", {"a": "5+", "b": "3-"})
+
+
+def test_history_lets_the_horizon_reach_back_before_the_start(vip: Segment) -> None:
+    """As far as nothing of it is missing."""
+    versions = MemoryVersions(100, 1_000.0)
+    assert versions.horizon(1_010.0) == 10.0
+    finished(versions.note(vip, {"a": "1+"}, -500.0))
+    finished(versions.mark_warm(1_610.0, 1_010.0))
+    assert versions.horizon(1_010.0) == 1_610.0
+
+
+def test_history_that_does_not_fit_shortens_it(vip: Segment) -> None:
+    """To the time of the newest change that was forgotten, not to that of reading."""
+    versions = MemoryVersions(4, 1_000.0)
+    for at in range(8):
+        finished(versions.note(vip, {f"m{at}": "1+"}, 100.0 + at))
+    finished(versions.mark_warm(960.0, 1_010.0))
+    assert len(versions) == 2  # m6 and m7
+    assert versions.horizon(1_010.0) == 1_010.0 - 105.0

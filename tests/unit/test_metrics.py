@@ -24,6 +24,9 @@ ldsync_state gauge state
 ldsync_drain_duration_seconds gauge
 ldsync_records_consumed_total counter topic
 ldsync_records_total counter outcome,reason
+ldsync_history_records_total counter topic
+ldsync_warm_up_left_offsets gauge
+ldsync_warm_up_duration_seconds gauge
 ldsync_records_pending gauge
 ldsync_event_time_fallbacks_total counter reason
 ldsync_segment_key_collisions_total counter likeness
@@ -41,6 +44,7 @@ ldsync_segments_waiting gauge
 ldsync_segments_diverged gauge
 ldsync_parked_changes_total counter
 ldsync_replayed_changes_total counter
+ldsync_writes_held gauge reason
 ldsync_batches_closed_total counter trigger
 ldsync_batch_size_members histogram
 ldsync_oldest_unsent_change_age_seconds gauge
@@ -80,6 +84,7 @@ def _exposition(metrics: Metrics) -> str:
 
 def _use_everything(metrics: Metrics) -> None:
     metrics.records_consumed["events"].inc()
+    metrics.history_records["events"].inc()
     metrics.lag["events", 0].set(1)
     metrics.uncommitted["events", 0].set(1)
     metrics.retries["timeout"].inc()

@@ -26,16 +26,22 @@ class Broker:
         self.dry_run = False
         self.outcome = CommitOutcome.COMMITTED
         self.commits: list[dict[Partition, int]] = []
+        self.clean: list[bool] = []
 
     def positions(self) -> Mapping[Partition, int]:
         """How far it was read."""
         return dict(self.at)
 
     async def commit(
-        self, offsets: Mapping[Partition, int], *, timeout: float | None = None
+        self,
+        offsets: Mapping[Partition, int],
+        *,
+        timeout: float | None = None,
+        clean: bool = False,
     ) -> CommitOutcome:
         """Write it down."""
         self.commits.append(dict(offsets))
+        self.clean.append(clean)
         return self.outcome
 
     async def lags(self) -> Mapping[Partition, int]:
@@ -68,7 +74,7 @@ def metrics() -> Metrics:
 def offsets(broker: Broker, ledger: Ledger, metrics: Metrics) -> Offsets:
     """Offsets of an assignment that has begun."""
     offsets = Offsets(cast("Source", broker), ledger, metrics)
-    offsets.begin()
+    offsets.begin({})
     return offsets
 
 
@@ -162,7 +168,7 @@ async def test_a_new_assignment_begins_from_nothing(
     ledger.account(P0).open_chunk(10, 20, 0).release()
     await offsets.commit()
     offsets.revoke()
-    offsets.begin()
+    offsets.begin({})
     ledger.assign(P0).open_chunk(10, 20, 0).release()
     await offsets.commit()
     assert broker.commits == [{P0: 20}, {P0: 20}]
@@ -214,3 +220,37 @@ async def test_lags_of_partitions_that_were_lost_meanwhile_are_left_out(
     offsets.end({P1})
     assert offsets.lags == {}
     assert metrics.registry.get_sample_value("ldsync_consumer_lag_records", labels) is None
+
+
+async def test_what_is_committed_already_is_not_committed_again(
+    offsets: Offsets, broker: Broker
+) -> None:
+    """Whoever took the partitions over knows how far they are."""
+    offsets.begin({P0: 7, P1: 3})
+    broker.at = {P0: 7, P1: 3}
+    assert await offsets.commit() is CommitOutcome.COMMITTED
+    assert broker.commits == []
+
+
+async def test_a_clean_hand_over_marks_every_partition(offsets: Offsets, broker: Broker) -> None:
+    """R2: also those where nothing new is settled; where nothing is known nothing is claimed."""
+    offsets.begin({P0: 7})
+    broker.at = {P0: 9}
+    await offsets.commit(clean=True)
+    await offsets.commit(clean=True)
+    assert broker.commits == [{P0: 9}, {P0: 9}]
+    offsets.begin({P0: 9, P1: 4})
+    broker.at = {}
+    await offsets.commit(clean=True)
+    assert broker.commits[2:] == [{P0: 9, P1: 4}]
+    assert broker.clean == [True, True, True]
+
+
+async def test_nothing_is_committed_before_the_partitions_were_taken_over(
+    broker: Broker, ledger: Ledger, metrics: Metrics
+) -> None:
+    """R2: it would remove a mark that still has to be read."""
+    offsets = Offsets(cast("Source", broker), ledger, metrics)
+    broker.at = {P0: 7}
+    assert await offsets.commit() is CommitOutcome.COMMITTED
+    assert broker.commits == []

@@ -164,6 +164,15 @@ def test_only_membership_can_be_ambiguous() -> None:
             ),
             id="gate",
         ),
+        pytest.param(
+            NoAnswer(Silence.LEASE, "not sent: partitions may be lost"),
+            Retry(
+                RetryReason.LEASE,
+                "writing to segment vip: not sent: partitions may be lost; ldsync asks its group "
+                "first",
+            ),
+            id="lease",
+        ),
     ],
 )
 def test_silence_is_an_outcome_too(answer: NoAnswer, expected: Retry) -> None:

@@ -91,6 +91,7 @@ def test_what_a_fault_leaves_out_follows(fault: Fault, outcome: Answer, apply: A
         pytest.param({"status": 500, "answer": "reset"}, id="status and reset"),
         pytest.param({"apply": "late", "answer": "hang"}, id="late without a time"),
         pytest.param({"apply": "never"}, id="true answer without applying"),
+        pytest.param({"apply": "never", "answer": "cut"}, id="half of it without applying"),
         pytest.param({"late_seconds": 1.0, "apply": "now", "status": 500}, id="late now"),
         pytest.param({"answer": "maybe"}, id="unknown answer"),
         pytest.param({"rout": "patch_segment"}, id="unknown field"),

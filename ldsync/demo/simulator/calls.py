@@ -91,12 +91,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the API answers; a header that is None is left out."""
+    """What the API answers; a header that is None is left out.
+
+    A fault may have the body sent over `seconds`, or have the connection end in the middle of it.
+    """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str | None] = field(default_factory=dict)
     content_type: str = "application/json"
+    seconds: float = 0.0
+    cut: bool = False
 
 
 def json_reply(document: object, status: int = 200) -> Reply:

@@ -28,6 +28,7 @@ class Answer(StrEnum):
     STATUS = "status"  # the fault's `status`
     RESET = "reset"  # the connection is reset
     HANG = "hang"  # nothing, until the client gives up
+    CUT = "cut"  # the head and half of the body of what the API really answers, then the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class Fault:
         delay_seconds: Wait before anything else; infinite until `release`.
         answer_delay_seconds: Wait between applying and answering; infinite until `release`.
         late_seconds: When a late application takes place; infinite until `release`.
+        body_seconds: Send the body in pieces, over that time.
     """
 
     route: str | None = None
@@ -79,6 +81,7 @@ class Fault:
     delay_seconds: float = 0.0
     answer_delay_seconds: float = 0.0
     late_seconds: float | None = None
+    body_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         late = self.late_seconds is not None
@@ -90,7 +93,7 @@ class Fault:
             raise ValueError("answer 'status' and a status belong together")
         if (self.apply is Apply.LATE) != late:
             raise ValueError("apply 'late' and late_seconds belong together")
-        if self.apply is not Apply.NOW and self.outcome is Answer.TRUE:
+        if self.apply is not Apply.NOW and self.outcome in (Answer.TRUE, Answer.CUT):
             raise ValueError("the true answer is only known when the request is applied now")
 
     @property

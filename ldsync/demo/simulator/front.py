@@ -16,6 +16,8 @@ from ldsync.demo.simulator.limits import RateWindows
 from ldsync.demo.simulator.refusal import Refusal
 from ldsync.demo.simulator.world import World
 
+_PIECES = 20  # that a slow body is sent in
+
 
 @dataclass(slots=True)
 class Front:
@@ -119,13 +121,13 @@ class Front:
         elif fault.apply is Apply.LATE:
             self._spawn(self._apply_late(standing, route, call, exchange))
         await standing.pause(fault.answer_delay_seconds)
-        if fault.outcome is Answer.TRUE:
-            return reply
-        if fault.outcome is Answer.STATUS:
-            return _ordered(fault)
         if fault.outcome is Answer.HANG:
             await _forever()
-        return None
+        if fault.outcome is Answer.STATUS:
+            reply = _ordered(fault)
+        if reply is None or fault.outcome is Answer.RESET:
+            return None
+        return replace(reply, seconds=fault.body_seconds, cut=fault.outcome is Answer.CUT)
 
     async def _apply_late(
         self, standing: Standing, route: Route, call: Call, exchange: Exchange
@@ -148,6 +150,8 @@ class Front:
         headers = {name: value for name, value in reply.headers.items() if value is not None}
         if reply.body:
             headers["Content-Type"] = reply.content_type
+        if reply.cut or reply.seconds:
+            return await self._send_badly(request, reply, headers, exchange)
         response = web.Response(status=reply.status, body=reply.body, headers=headers)
         # Sent here, not by aiohttp after the handler, so that its end can be written down.
         try:
@@ -157,6 +161,29 @@ class Front:
             self.journal.end(exchange, Ending.ABANDONED, reply.status)
         else:
             self.journal.end(exchange, Ending.ANSWERED, reply.status)
+        return response
+
+    async def _send_badly(
+        self, request: web.Request, reply: Reply, headers: dict[str, str], exchange: Exchange
+    ) -> web.StreamResponse:
+        """Send the body in pieces that take their time, or half of it and no more."""
+        response = web.StreamResponse(status=reply.status, headers=headers)
+        response.content_length = len(reply.body)
+        ending = Ending.ANSWERED
+        try:
+            await response.prepare(request)
+            for piece in _pieces(reply):
+                await asyncio.sleep(reply.seconds / _PIECES)
+                await response.write(piece)
+            if reply.cut:
+                ending = Ending.RESET
+                if request.transport is not None:
+                    request.transport.close()
+            else:
+                await response.write_eof()
+        except ConnectionError:
+            ending = Ending.ABANDONED
+        self.journal.end(exchange, ending, reply.status)
         return response
 
     def _reset(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
@@ -191,6 +218,13 @@ def _ordered(fault: Fault) -> Reply:
         used_up = {"X-Ratelimit-Route-Remaining": "0", "X-Ratelimit-Reset": str(reset_ms)}
         headers = {**used_up, **headers}
     return replace(reply, headers=headers)
+
+
+def _pieces(reply: Reply) -> list[bytes]:
+    """What is sent of a body, in at most `_PIECES` pieces."""
+    body = reply.body[: len(reply.body) // 2] if reply.cut else reply.body
+    size = max(1, -(-len(body) // _PIECES))
+    return [body[at : at + size] for at in range(0, len(body), size)]
 
 
 async def _forever() -> None:
