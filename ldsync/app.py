@@ -23,6 +23,7 @@ from ldsync.launchdarkly.connection import Connection
 from ldsync.launchdarkly.outcome import REJECTIONS, RetryReason
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.mappings import decoder_of
+from ldsync.parking import Parking
 from ldsync.parts import Parts
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
@@ -30,8 +31,9 @@ from ldsync.sync.buffer import Buffer
 from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget
-from ldsync.sync.outcomes import RecordOutcome
+from ldsync.sync.outcomes import PARKED, RecordOutcome
 from ldsync.sync.policy import Policy
+from ldsync.sync.waiting import Waiting
 from ldsync.telemetry import log as logging
 from ldsync.telemetry.http import AdminError, AdminServer
 from ldsync.telemetry.journal import Journal
@@ -52,8 +54,6 @@ UNAVAILABLE: Final = 69
 MISCONFIGURED: Final = 78
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_OPERATOR_FIRST_SECONDS: Final = 30.0
-_OPERATOR_LONGEST_SECONDS: Final = 3600.0
 _OPERATOR_FLOOR: Final = 0.5
 _ENDING_SECONDS: Final = 15.0
 _YOUNG_OBJECTS: Final = 50_000
@@ -132,18 +132,22 @@ class _App:
         buffer = Buffer(limits_of(settings, writer), _budget(settings))
         self._versions = open_versions(settings.ordering, _name_of_environment(settings), metrics)
         ledger = Ledger()
+        dead_letters = DeadLetters(
+            _dead_letters(settings),
+            settings.kafka,
+            lambda: decoder_of(settings),
+            metrics,
+            structlog.get_logger(),
+        )
+        decoder = decoder_of(settings)
+        waiting = Waiting(settings.dead_letters.park_after_seconds)
         parts = Parts(
-            decoder=decoder_of(settings),
+            decoder=decoder,
             buffer=buffer,
             ledger=ledger,
+            dead_letters=dead_letters,
+            parking=Parking(waiting, buffer, self._versions, dead_letters, decoder, journal),
             lease=lease,
-            dead_letters=DeadLetters(
-                _dead_letters(settings),
-                settings.kafka,
-                lambda: decoder_of(settings),
-                metrics,
-                structlog.get_logger(),
-            ),
             versions=self._versions,
             writer=writer,
             environment=environment,
@@ -251,6 +255,7 @@ def _begin_at_zero(metrics: Metrics) -> None:
     for reason in REJECTIONS:
         metrics.rejected_changes[reason].inc(0)
         metrics.dead_letters[reason].inc(0)
+    metrics.dead_letters[PARKED.reason].inc(0)
 
 
 def _name_of_environment(settings: Settings) -> str:
@@ -285,9 +290,10 @@ def _budget(settings: Settings) -> Budget:
 
 
 def _schedule(settings: Settings, launchdarkly: Connection, rng: random.Random) -> Schedule:
+    retry = settings.retry
     return Schedule(
-        Backoff(settings.retry.initial_seconds, settings.retry.max_seconds),
-        Backoff(_OPERATOR_FIRST_SECONDS, _OPERATOR_LONGEST_SECONDS, _OPERATOR_FLOOR),
+        Backoff(retry.initial_seconds, retry.max_seconds),
+        Backoff(retry.operator_initial_seconds, retry.operator_max_seconds, _OPERATOR_FLOOR),
         launchdarkly.pacing,
         rng,
         launchdarkly.environment.doubt,

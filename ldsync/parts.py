@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ldsync.launchdarkly.pacing import Pacing
     from ldsync.launchdarkly.schedule import Schedule
     from ldsync.launchdarkly.writers.writer import Writer
+    from ldsync.parking import Parking
     from ldsync.sync.buffer import Buffer
     from ldsync.sync.lease import Lease
     from ldsync.sync.ledger import Ledger
@@ -28,6 +29,7 @@ class Parts:
     buffer: Buffer
     ledger: Ledger
     dead_letters: DeadLetters
+    parking: Parking
     lease: Lease
     versions: Versions
     writer: Writer

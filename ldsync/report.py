@@ -52,6 +52,9 @@ class Report:
         metrics.open_batches.set_function(lambda: float(buffer.open_batches))
         metrics.batches_in_flight.set_function(lambda: float(buffer.in_flight))
         metrics.segments_waiting.set_function(lambda: float(journal.waiting))
+        metrics.segments_diverged.set_function(
+            lambda: float(self._parts.parking.divergence.segments)
+        )
         for reason in (Held.TAKE_OVER, Held.LEASE):
             metrics.writes_held[reason].set_function(partial(self._is_held, reason))
         source = self._worker.source
@@ -131,7 +134,7 @@ class Report:
                 "horizon_seconds": round(parts.versions.horizon(now), 3),
                 "problem": parts.versions.problem or worker.ordering_concern,
             },
-            "segments": journal.segments(loads),
+            "segments": journal.segments(loads, parts.parking.divergence.rows()),
             "collisions": journal.collisions.rows(),
         }
 

@@ -58,6 +58,7 @@ class Worker:
         self._buffer = parts.buffer
         self._ledger = parts.ledger
         self._dead_letters = parts.dead_letters
+        self._parking = parts.parking
         self._versions = parts.versions
         self._writer = parts.writer
         self._environment = parts.environment
@@ -99,6 +100,8 @@ class Worker:
                             self._dead_letters.run(),
                             self._dead_letters.reread(),
                             self._versions.watch(),
+                            self._parking.run(self._may_park),
+                            self._parking.replay(self._may_park, lambda: self.source.assigned),
                         )
                     ]
                     await self._stop.wait()
@@ -215,6 +218,7 @@ class Worker:
                     wait = _LONGEST_SLEEP if deadline is None else max(wait, deadline - now)
                     break
                 self._journal.taken(batch)
+                self._parking.began(batch)
                 task = self._tasks.create_task(self._write(batch))
                 self._writes.add(task)
                 task.add_done_callback(partial(self._land, batch))
@@ -262,6 +266,7 @@ class Worker:
                 self._journal.rejected(batch, outcome.reason, rejected)
             self._journal.delivered(batch, rejected=rejected, seconds=seconds)
         self._schedule.succeeded(batch.segment)
+        self._parking.accepted(batch, seconds)
         self._buffer.land(batch, time.monotonic(), otherwise)
         self._journal.ended(self._buffer.take_ended())
         if isinstance(outcome, Rejected) and rejected and self._buffer.is_current(batch):
@@ -279,6 +284,7 @@ class Worker:
         """Return a batch to the buffer, to be written when LaunchDarkly may accept it."""
         now = time.monotonic()
         wait = self._schedule.failed(batch.segment, batch.attempt, retry, now)
+        self._parking.failed(batch, retry, seconds)
         lasting = retry.patience is Patience.OPERATOR
         if self._buffer.is_current(batch):
             self._journal.retried(
@@ -333,6 +339,14 @@ class Worker:
             self._journal.resumed(self._buffer.changes)
         return over
 
+    def _may_park(self) -> bool:
+        """Say whether changes may go to the dead letters: what is being drained may not.
+
+        Nor while nothing can be written for want of the version store: no segment is to blame.
+        """
+        works = self.state in (State.RUNNING, State.PAUSED) and not self._buffer.draining
+        return works and self._versions.state is StoreState.UP
+
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Open an epoch of each partition (Listener)."""
         self.gate.assigned(time.monotonic())
@@ -376,6 +390,7 @@ class Worker:
         self._dead_letters.discard()
         self._journal.epoch_ended(abandoned)
         self._schedule.reset()
+        self._parking.reset()
         self.offsets.end(partitions)
         for task in self._writes:
             task.cancel()

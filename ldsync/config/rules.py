@@ -202,12 +202,15 @@ def _launchdarkly(settings: "Settings") -> Iterator[Violation]:
             "a request may still be applied after it has timed out",
         )
     yield from _authorities(launchdarkly.ca_file)
-    if retry.initial_seconds > retry.max_seconds:
-        yield Violation(
-            ("retry.initial_seconds", "retry.max_seconds"),
-            f"must be at most retry.max_seconds ({retry.max_seconds:g}), "
-            f"not {retry.initial_seconds:g}",
-        )
+    for prefix, first, longest in (
+        ("", retry.initial_seconds, retry.max_seconds),
+        ("operator_", retry.operator_initial_seconds, retry.operator_max_seconds),
+    ):
+        if first > longest:
+            yield Violation(
+                (f"retry.{prefix}initial_seconds", f"retry.{prefix}max_seconds"),
+                f"must be at most retry.{prefix}max_seconds ({longest:g}), not {first:g}",
+            )
     if launchdarkly.adopt != "any" and not launchdarkly.tags:
         yield Violation(
             ("launchdarkly.tags", "launchdarkly.adopt"),

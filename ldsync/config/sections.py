@@ -258,6 +258,11 @@ class RetrySettings(Section):
 
     initial_seconds: Seconds = Field(default=0.5, description="The first bound.")
     max_seconds: Seconds = Field(default=30.0, description="The largest bound.")
+    operator_initial_seconds: Seconds = Field(
+        default=30.0,
+        description="The first wait where a person has to act; random from half of it.",
+    )
+    operator_max_seconds: Seconds = Field(default=3600.0, description="The longest; it doubles.")
 
 
 class NamingSettings(Section):
@@ -298,6 +303,14 @@ class DeadLettersSettings(Section):
     )
     max_pending_bytes: Bytes = Field(
         default=16_777_216, description="Consumption pauses while so much waits to be written."
+    )
+    park_after_seconds: Seconds = Field(
+        default=21_600.0,
+        description="Changes of a segment that alone cannot be written are moved there after that.",
+    )
+    replay_on_recovery: bool = Field(
+        default=True,
+        description="Whether such changes are applied again as soon as the segment can be written.",
     )
     max_invalid_ratio: float = Field(
         default=0.5,

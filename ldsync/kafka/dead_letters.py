@@ -24,6 +24,7 @@ from ldsync.kafka.letter import letter_of
 from ldsync.kafka.letter_topics import LetterTopics, topic_for
 from ldsync.kafka.letter_writer import LetterWriter, denied
 from ldsync.kafka.outbox import Outbox
+from ldsync.kafka.parked import ParkedLetters
 from ldsync.kafka.reach import reach
 from ldsync.kafka.rereading import Rejections
 from ldsync.kafka.security import client_options
@@ -65,6 +66,8 @@ class DeadLetters:
         log: A structlog logger.
 
     Attributes:
+        parked: Where those are that were parked.
+        options: For clients of the same brokers; empty before the start.
         written: Letters that it has acknowledged, in this process's life.
         problem: Why they cannot be written, in words; empty while they can.
     """
@@ -88,7 +91,8 @@ class DeadLetters:
         self._rejections = Rejections(
             settings, kafka, new_decoder, post=self.post, room=self._room, log=log
         )
-        self._options: dict[str, Any] = {}
+        self.parked = ParkedLetters(kafka, settings.timeout_seconds)
+        self.options: dict[str, Any] = {}
         self._over = False
         self.written = 0
         self.problem = ""
@@ -134,7 +138,7 @@ class DeadLetters:
     def reject(
         self, batch: Batch, reason: str, members: Mapping[str, str], settled: Callable[[], None]
     ) -> None:
-        """Take in members of a batch that LaunchDarkly refused, each with what it said.
+        """Take in members of a batch that were refused, or are parked, each with words.
 
         Their records are read again. `settled` is called when all their letters were acknowledged.
         """
@@ -142,6 +146,16 @@ class DeadLetters:
             self._rejections.add(batch, reason, members, settled)
         else:
             settled()
+
+    @property
+    def replays(self) -> bool:
+        """Whether what was parked is to be applied again when its segment can be written."""
+        return self._settings.replay_on_recovery
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is taken in."""
+        return self._settings.enabled
 
     @property
     def pending(self) -> int:
@@ -158,6 +172,11 @@ class DeadLetters:
         share = _RESUME_RATIO if self._over else 1.0
         self._over = self.pending_bytes >= self._settings.max_pending_bytes * share
         return self._over
+
+    @property
+    def crowded(self) -> bool:
+        """Whether what can wait should: half of what may wait to be written does."""
+        return self.pending_bytes >= self._settings.max_pending_bytes * _RESUME_RATIO
 
     @property
     def empty(self) -> bool:
@@ -178,6 +197,7 @@ class DeadLetters:
         What is being written may still arrive; it settles nothing that counts any longer.
         """
         self._rejections.discard()
+        self.parked.discard()
         self._outbox.discard()
 
     # --- out ----------------------------------------------------------------------------------
@@ -191,7 +211,7 @@ class DeadLetters:
         """
         if not self._settings.enabled:
             return
-        options = self._options = await asyncio.to_thread(client_options, self._kafka)
+        options = self.options = await asyncio.to_thread(client_options, self._kafka)
         await reach(self._kafka, options)
         topics = LetterTopics(self._settings, self._kafka, options, self._log)
         await topics.start()
@@ -214,7 +234,7 @@ class DeadLetters:
 
     async def reread(self) -> None:
         """Find the records of refused changes, for ever."""
-        await self._rejections.run(self._options)
+        await self._rejections.run(self.options)
 
     async def run(self) -> None:
         """Write what is taken in, for ever."""
@@ -225,6 +245,9 @@ class DeadLetters:
             epoch = self._outbox.epoch
             assert self._writer is not None  # noqa: S101 - letters are taken in after the start
             result = await self._writer.write(letters)
+            if epoch == self._outbox.epoch:
+                for letter, (place, offset) in zip(result.letters, result.places, strict=True):
+                    self.parked.note(letter, place, offset)
             self._settle(result.letters)
             if not result.error:
                 failures = 0

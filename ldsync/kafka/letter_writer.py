@@ -32,6 +32,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from ldsync.kafka.errors import SourceError
 from ldsync.kafka.letter import encode
+from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,10 +59,12 @@ _partition_of = DefaultPartitioner()
 class Written:
     """What became of some letters: those that the broker acknowledged, and why not all were.
 
+    `places` says where each of these stands now, with a negative offset if that is not known.
     `at_once` says that the others can be written without waiting, in another form.
     """
 
     letters: list[Letter]
+    places: list[tuple[Partition, int]]
     error: str = ""
     at_once: bool = False
 
@@ -72,7 +75,16 @@ class _Sent:
 
     letters: list[Letter]
     size: int
+    place: Partition
     answer: asyncio.Future[Any]
+
+    @property
+    def places(self) -> Iterable[tuple[Partition, int]]:
+        """Where each of its letters stands, of a batch that was acknowledged."""
+        base: int = self.answer.result().offset
+        if base < 0:  # the broker had it already, and does not say where
+            return ((self.place, -1) for _ in self.letters)
+        return ((self.place, base + number) for number in range(len(self.letters)))
 
     @property
     def acknowledged(self) -> bool:
@@ -152,15 +164,17 @@ class LetterWriter:
                     await asyncio.wait([batch.answer for batch in sent])
         except _TROUBLE as error:
             trouble = error
-        written = [letter for batch in sent if batch.acknowledged for letter in batch.letters]
+        done = [batch for batch in sent if batch.acknowledged]
+        written = [letter for batch in done for letter in batch.letters]
+        places = [place for batch in done for place in batch.places]
         if trouble is None and len(written) == len(letters):
-            return Written(written)
+            return Written(written, places)
         refused = [batch for batch in sent if isinstance(batch.error, _TOO_LARGE)]
         smaller = [batch for batch in refused if self._make_smaller(batch)]
         trouble = next((batch.error for batch in sent if batch.error is not None), trouble)
         self._topics.forget()
         await self.close()
-        return Written(written, _words(trouble, letters), at_once=bool(smaller))
+        return Written(written, places, _words(trouble, letters), at_once=bool(smaller))
 
     async def _hand_over(
         self, producer: AIOKafkaProducer, letters: Sequence[Letter], sent: list[_Sent]
@@ -189,9 +203,10 @@ class LetterWriter:
             while done < len(found):
                 builder, taken = self._fill(producer, topic, islice(found, done, None))
                 size = builder.size()
+                letters_of_batch = found[done : done + taken]
                 answer = await producer.send_batch(builder, topic, partition=number)
                 answer.add_done_callback(_seen)
-                sent.append(_Sent(found[done : done + taken], size, answer))
+                sent.append(_Sent(letters_of_batch, size, Partition(topic, number), answer))
                 done += taken
                 await asyncio.sleep(0)
 

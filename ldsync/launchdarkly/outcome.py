@@ -25,7 +25,8 @@ class Patience(StrEnum):
     """How soon to try again.
 
     `TRANSIENT`: it passes by itself; full jitter from `retry.initial_seconds` to
-    `retry.max_seconds`. `OPERATOR`: someone has to act; 15 to 30 s, doubling, at most 1 h.
+    `retry.max_seconds`. `OPERATOR`: someone has to act; half of `retry.operator_initial_seconds` to
+    all of it, doubling up to `retry.operator_max_seconds`.
     """
 
     TRANSIENT = "transient"

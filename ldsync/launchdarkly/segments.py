@@ -226,6 +226,7 @@ class Segments:
         self._metrics.segments_created.inc()
         names = {"segment": segment.key, "audience_id": segment.audience_id}
         if segment.key in self._vanished:
+            segment.recreated = True
             self._log.warning(
                 "segment.recreated",
                 **names,

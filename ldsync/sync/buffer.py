@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from ldsync.sync.agenda import Agenda
 from ldsync.sync.batch import Batch, Trigger
 from ldsync.sync.lane import Lane, size_of
-from ldsync.sync.outcomes import ABANDONED, COALESCED, DELIVERED, Ending
+from ldsync.sync.outcomes import ABANDONED, COALESCED, DELIVERED, PARKED, Ending
 from ldsync.sync.tally import Tallies
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ LANE_OVERHEAD_BYTES = 1280
 
 
 _NOTHING: Mapping[str, Ending] = MappingProxyType({})
+_EVER = float("inf")
 
 
 class Buffer:
@@ -53,13 +54,13 @@ class Buffer:
     def __init__(self, limits: Limits, budget: Budget) -> None:
         """Start empty."""
         self._limits = limits
-        self._budget = budget
+        self.budget = budget
         self._lanes: dict[Segment, Lane] = {}
         self._agenda = Agenda()
         self._repeats = 0  # batches in flight of segments whose attempt before failed
         self._most_repeats = sys.maxsize
         self._epoch = 0
-        self._draining = False
+        self.draining = False
         self._over = False
         self.in_flight = 0
         self.changes = 0
@@ -99,12 +100,34 @@ class Buffer:
 
     def over_budget(self) -> bool:
         """Say whether consumption should pause, with hysteresis."""
-        budget = self._budget
+        budget = self.budget
         share = budget.resume_ratio if self._over else 1.0
         self._over = (
             self.changes >= budget.max_changes * share or self.bytes >= budget.max_bytes * share
         )
         return self._over
+
+    @property
+    def load(self) -> float:
+        """The part of the budget that is used: of changes or of bytes, whichever is more."""
+        return self._part(self.changes, self.bytes)
+
+    def load_of(self, segment: Segment) -> float:
+        """Return the part of the budget that a segment uses, in flight included."""
+        lane = self._lanes.get(segment)
+        if lane is None:
+            return 0.0
+        changes, text, pages = lane.held
+        memory = text + changes * CHANGE_OVERHEAD_BYTES + pages * PAGE_OVERHEAD_BYTES
+        return self._part(changes, memory + LANE_OVERHEAD_BYTES)
+
+    def _part(self, changes: int, size: int) -> float:
+        return max(changes / self.budget.max_changes, size / self.budget.max_bytes)
+
+    def waiting(self, segment: Segment) -> Mapping[str, str]:
+        """Return the stamps that wait for a segment, by member; only to be looked at, at once."""
+        lane = self._lanes.get(segment)
+        return {} if lane is None else lane.changes
 
     def add(
         self, changes: Iterable[Change], chunk: Chunk, now: float, tally: Tally | None = None
@@ -194,28 +217,55 @@ class Buffer:
         """
         self._most_repeats = repeats
         while lane := self._agenda.pop(now, troubled=self._repeats < repeats):
-            taken = lane.take(now, self._limits, draining=self._draining)
+            taken = lane.take(now, self._limits, draining=self.draining)
             self._after(lane, now)
             if taken is not None:
-                changes, pages, tallies = taken
-                self.in_flight += 1
-                self._repeats += lane.failures > 0
-                return Batch(
-                    segment=lane.segment,
-                    changes=changes,
-                    trigger=self._trigger(pages[0]),
-                    attempt=lane.failures + 1,
-                    lane=lane,
-                    pages=pages,
-                    tallies=tallies,
-                    epoch=self._epoch,
-                )
+                return self._batch(lane, *taken, attempt=lane.failures + 1)
         return None
+
+    def park(self, segment: Segment, now: float, opened_before: float = _EVER) -> Batch | None:
+        """Take the oldest changes of a segment that may not be written, a batch at most.
+
+        Only of pages opened before a time (monotonic seconds), and not what is in flight (P4) or in
+        its settle time (R1). None if there is nothing of that sort. They leave the buffer as
+        `PARKED`, and the segment goes on waiting; their records stay held until `release`.
+        """
+        lane = self._lanes.get(segment)
+        taken = None if lane is None else lane.park(now, self._limits, opened_before)
+        if lane is None or taken is None:
+            return None
+        batch = self._batch(lane, *taken, attempt=lane.failures)
+        self._land(batch)
+        self._leave(batch, dict.fromkeys(batch.changes, PARKED))
+        self._after(lane, now)
+        return batch
+
+    def _batch(
+        self,
+        lane: Lane,
+        changes: dict[str, str],
+        pages: tuple[Page, ...],
+        tallies: Mapping[str, Tally],
+        *,
+        attempt: int,
+    ) -> Batch:
+        self.in_flight += 1
+        self._repeats += attempt > 1
+        return Batch(
+            segment=lane.segment,
+            changes=changes,
+            trigger=self._trigger(pages[0]),
+            attempt=attempt,
+            lane=lane,
+            pages=pages,
+            tallies=tallies,
+            epoch=self._epoch,
+        )
 
     def _trigger(self, page: Page) -> Trigger:
         if page.full:
             return Trigger.SIZE
-        return Trigger.DRAIN if self._draining else Trigger.AGE
+        return Trigger.DRAIN if self.draining else Trigger.AGE
 
     def is_current(self, batch: Batch) -> bool:
         """Say whether the batch belongs to the present epoch: what follows can still settle it."""
@@ -237,9 +287,7 @@ class Buffer:
         lane.failures = 0
         lane.not_before = 0.0
         if self.is_current(batch):
-            self._end_all(batch, otherwise)
-            for page in batch.pages:
-                page.count = 0  # what it still holds are records, not changes
+            self._leave(batch, otherwise)
         self._after(lane, now)
 
     def release(self, batch: Batch, now: float) -> None:
@@ -248,7 +296,10 @@ class Buffer:
             batch.lane.settle(batch.pages)
             self._after(batch.lane, now)
 
-    def _end_all(self, batch: Batch, otherwise: Mapping[str, Ending]) -> None:
+    def _leave(self, batch: Batch, otherwise: Mapping[str, Ending]) -> None:
+        """Note how the changes of a batch ended: they have left."""
+        for page in batch.pages:
+            page.count = 0  # what it still holds are records, not changes
         shared = batch.tallies.keys()
         delivered = len(batch.changes) - len(shared)
         for member in otherwise.keys() - shared:
@@ -301,7 +352,7 @@ class Buffer:
 
     def drain(self, now: float, *, on: bool) -> None:
         """Make everything due at once, or (`on` False) go back to sizes and ages."""
-        self._draining = on
+        self.draining = on
         for lane in self._lanes.values():
             self._reschedule(lane, now)
 
@@ -342,7 +393,7 @@ class Buffer:
         return iter(self._lanes.values())
 
     def _reschedule(self, lane: Lane, now: float) -> None:
-        deadline = lane.next_deadline(now, self._limits, draining=self._draining)
+        deadline = lane.next_deadline(now, self._limits, draining=self.draining)
         self._agenda.put(lane, deadline)
 
 

@@ -21,10 +21,19 @@ class Segment:
     a dictionary of segments costs no string hashing on the path of every event.
 
     `context_kind` is the kind of its members where it can have only one; empty while that is not
-    known, and where it may have several.
+    known, and where it may have several. `recreated` says that it was deleted in LaunchDarkly and
+    created again while this process ran: who was in it before is not.
     """
 
-    __slots__ = ("__weakref__", "audience_id", "audience_key", "context_kind", "key", "name")
+    __slots__ = (
+        "__weakref__",
+        "audience_id",
+        "audience_key",
+        "context_kind",
+        "key",
+        "name",
+        "recreated",
+    )
 
     def __init__(self, *, key: str, name: str, audience_id: str, audience_key: str) -> None:
         """Name the segment (`key`, `name`) and the audience it was first seen for."""
@@ -33,6 +42,7 @@ class Segment:
         self.audience_id = audience_id
         self.audience_key = audience_key
         self.context_kind = ""
+        self.recreated = False
 
     def __repr__(self) -> str:
         """Show the key: it is what operators know a segment by."""

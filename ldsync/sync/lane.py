@@ -73,6 +73,16 @@ class Lane:
         """How many members are being written."""
         return sum(map(len, self._flying))
 
+    @property
+    def held(self) -> tuple[int, int, int]:
+        """How many changes wait or are in flight, their bytes of text, and how many pages."""
+        filled = [page for page in self.pages if page.count]
+        return (
+            sum(page.count for page in filled),
+            sum(page.size for page in filled),
+            len(self.pages),
+        )
+
     def idle(self, now: float) -> bool:
         """Say whether nothing is left to remember of the segment."""
         if self.pages or self._flying:
@@ -128,7 +138,7 @@ class Lane:
         Returns the changes, their pages, and the tallies of those that have one. A page that is due
         takes along what follows it, due or not, as far as there is room.
         """
-        self._blocked = [block for block in self._blocked if block[0] > now]
+        self._forget_blocks(now)
         plan: list[tuple[Page, dict[str, str]]] = []
         count = size = 0
         for page, changes in self._waiting():
@@ -151,6 +161,40 @@ class Lane:
             size += page.size
             if page.single:
                 break
+        return self._depart(plan)
+
+    def park(
+        self, now: float, limits: Limits, opened_before: float
+    ) -> tuple[dict[str, str], tuple[Page, ...], Mapping[str, Tally]] | None:
+        """Take what may be parked from the front on, due or not, as much as a batch may have.
+
+        Only of pages that were opened before a time, if one is given; what is safe elsewhere may
+        grow old. What is in flight (P4) or in its settle time
+        (R1) stays. Returns the same as `take`.
+        """
+        self._forget_blocks(now)
+        plan: list[tuple[Page, dict[str, str]]] = []
+        count = 0
+        for page, changes in self._waiting():
+            if page.opened_at > opened_before:
+                break
+            if page.detached and opened_before < _NEVER:
+                continue
+            free = self._free(changes)
+            if plan and count + len(free) > limits.max_size:
+                break
+            if free:
+                plan.append((page, free))
+                count += len(free)
+        return self._depart(plan)
+
+    def _forget_blocks(self, now: float) -> None:
+        self._blocked = [block for block in self._blocked if block[0] > now]
+
+    def _depart(
+        self, plan: Sequence[tuple[Page, dict[str, str]]]
+    ) -> tuple[dict[str, str], tuple[Page, ...], Mapping[str, Tally]] | None:
+        """Take changes out of what waits: in flight from now on."""
         if not plan:
             return None
         taken = plan[0][1]
@@ -251,8 +295,8 @@ class Lane:
         for page in self.pages:
             for chunk in page.held():
                 partition = chunk.account.partition
-                first = min(chunk.first, found.get(partition, (chunk.first, 0))[0])
-                found[partition] = (first, chunk.account.end)
+                first, end = found.get(partition, (chunk.first, 0))
+                found[partition] = (min(chunk.first, first), max(chunk.account.end, end))
         return found
 
     def settle(self, pages: Sequence[Page]) -> None:

@@ -70,11 +70,15 @@ class Account:
     change nothing that can be committed (P6). The next assignment opens a new account.
     """
 
-    __slots__ = ("_newest", "closed", "committable", "oldest", "partition")
+    __slots__ = ("_newest", "closed", "committable", "detached", "oldest", "partition")
 
-    def __init__(self, partition: Partition) -> None:
-        """Open an epoch of `partition` with nothing consumed."""
+    def __init__(self, partition: Partition, *, detached: bool = False) -> None:
+        """Open an epoch of `partition` with nothing consumed.
+
+        One that is `detached` is of records that are safe elsewhere: nobody commits it.
+        """
         self.partition = partition
+        self.detached = detached
         self.closed = False
         self.oldest: Chunk | None = None
         self._newest: Chunk | None = None

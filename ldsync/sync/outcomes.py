@@ -40,6 +40,10 @@ class Ending(NamedTuple):
 
 STALE: Final = Ending(RecordOutcome.SKIPPED, "stale")
 """Something newer was known of its member when it was to be written."""
+OLDER: Final = Ending(RecordOutcome.SKIPPED, "older_than_horizon")
+"""It was to be replayed, but what came since may be forgotten already (R9)."""
+PARKED: Final = Ending(RecordOutcome.REJECTED, "parked")
+"""Its segment could not be written for too long, or held too much: it is a dead letter now."""
 COALESCED: Final = Ending(RecordOutcome.COALESCED)
 DELIVERED: Final = Ending(RecordOutcome.DELIVERED)
 ABANDONED: Final = Ending(RecordOutcome.ABANDONED)

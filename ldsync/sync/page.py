@@ -84,6 +84,11 @@ class Page:
         """Return the first chunk that is needed of each partition."""
         return self._holds.values()
 
+    @property
+    def detached(self) -> bool:
+        """Whether it holds nothing that is to be committed: its records are safe elsewhere."""
+        return all(chunk.account.detached for chunk in self._holds.values())
+
     def release(self) -> None:
         """Give back all holds: the page is settled."""
         for chunk in self._holds.values():

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -33,6 +34,7 @@ _MOST_SEGMENTS: Final = 10_000
 _SHOWN_SEGMENTS: Final = 200
 _SHOWN_MEMBERS: Final = 5
 _SIGN: Final = itemgetter(-1)
+_NONE: Final[Mapping[str, tuple[int, str]]] = MappingProxyType({})
 _MERGED_MS: Final = 50
 """Delays are counted together if the record times lie in one such span: half of it is the error."""
 
@@ -45,6 +47,7 @@ class _Fortune:
     last_success_at: float | None = None
     last_error: str = ""
     attempts: int = 0
+    waiting_since: float | None = None
 
     @property
     def waiting(self) -> bool:
@@ -162,6 +165,7 @@ class Journal:
         fortune = self._fortune(batch.segment)
         fortune.last_success_at = now
         fortune.attempts = 0
+        fortune.waiting_since = None
         if not rejected:
             fortune.last_error = ""
         self._log.info(
@@ -204,6 +208,8 @@ class Journal:
         fortune = self._fortune(batch.segment)
         fortune.last_error = detail
         fortune.attempts = batch.attempt
+        if fortune.waiting_since is None:
+            fortune.waiting_since = time.time()
         # In an outage every segment says the same; what needs a person is never held back.
         suppressed = 0 if lasting else self._retries.allow(reason, time.monotonic())
         if suppressed is None:
@@ -221,6 +227,48 @@ class Journal:
             suppressed=suppressed,
         )
 
+    def parked(self, segment: Segment, count: int, detail: str) -> None:
+        """Note that changes of a segment were moved to the dead letters, for what was said last."""
+        self._metrics.parked_changes.inc(count)
+        self._log.error(
+            "segment.parked",
+            segment=segment.key,
+            audience_id=segment.audience_id,
+            changes=count,
+            detail=detail,
+            advice="the segment lacks these changes; they are in the dead-letter topic with the "
+            "reason parked, and are applied again when it can be written",
+        )
+
+    def replayed(
+        self, segment: Segment, count: int, left: int, lack: str, *, recovered: bool
+    ) -> None:
+        """Note that parked changes were applied again, but for `left`.
+
+        `recovered` if the segment lacks nothing any more; else `lack` says what, in words.
+        """
+        self._metrics.replayed_changes.inc(count)
+        names = {"segment": segment.key, "audience_id": segment.audience_id, "replayed": count}
+        if recovered:
+            self._log.info("segment.recovered", **names)
+            return
+        self._log.warning(
+            "segment.replayed",
+            **names,
+            left=left,
+            detail=lack,
+            advice="these changes stay in the dead-letter topic: see docs/dead-letters.md",
+        )
+
+    def replay_failed(self, detail: str) -> None:
+        """Note that parked changes could not be read again."""
+        self._log.warning(
+            "dead_letters.unreadable",
+            detail=detail,
+            advice="what was parked stays parked, and reading it is tried again; the user needs "
+            "Read on the dead-letter topic",
+        )
+
     def epoch_ended(self, abandoned: int) -> None:
         """Note that the partitions were revoked, with so many changes that were not written yet.
 
@@ -228,6 +276,7 @@ class Journal:
         """
         for fortune in self._fortunes.values():
             fortune.attempts = 0
+            fortune.waiting_since = None
         if abandoned:
             self._log.info("changes.abandoned", changes=abandoned)
 
@@ -305,10 +354,15 @@ class Journal:
             found[outcome][reason] = count
         return found
 
-    def segments(self, loads: Mapping[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    def segments(
+        self,
+        loads: Mapping[str, tuple[int, int]],
+        diverged: Mapping[str, tuple[int, str]] = _NONE,
+    ) -> list[dict[str, Any]]:
         """Describe the segments for the status page, those in trouble first, at most 200.
 
-        `loads` gives, by segment key, how many changes wait and how many are in flight.
+        `loads` gives, by segment key, how many changes wait and how many are in flight; `diverged`
+        how many are parked, and what a segment lacks in words.
         """
         rows: list[dict[str, Any]] = [
             {
@@ -320,6 +374,9 @@ class Journal:
                 "last_error": fortune.last_error,
                 "attempts": fortune.attempts,
                 "waiting": fortune.waiting,
+                "waiting_since": fortune.waiting_since,
+                "parked": diverged.get(key, (0, ""))[0],
+                "diverged": diverged.get(key, (0, ""))[1],
             }
             for key, fortune in self._fortunes.items()
         ]
@@ -333,4 +390,10 @@ def _adds(batch: Batch) -> int:
 
 
 def _by_trouble(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (not row["waiting"], not row["last_error"], -row["pending"], row["key"])
+    return (
+        not row["waiting"],
+        not row["diverged"],
+        not row["last_error"],
+        -row["pending"],
+        row["key"],
+    )

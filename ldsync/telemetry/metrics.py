@@ -197,6 +197,20 @@ class Metrics:
             "ldsync_segments_waiting",
             "Segments whose last write failed; /status says why. Their changes are kept.",
         )
+        self.segments_diverged = make.gauge(
+            "ldsync_segments_diverged",
+            "Segments that lack changes: they were parked in the dead-letter topic, or the segment "
+            "was deleted and created again. /status says which; worry while it is above 0.",
+        )
+        self.parked_changes = make.counter(
+            "ldsync_parked_changes_total",
+            "Changes moved to the dead-letter topic because their segment alone could not be "
+            "written.",
+        )
+        self.replayed_changes = make.counter(
+            "ldsync_replayed_changes_total",
+            "Parked changes that were applied again because their segment can be written again.",
+        )
         self.writes_held: Family[str, Gauge] = make.gauges(
             "ldsync_writes_held",
             ("reason",),

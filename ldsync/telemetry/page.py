@@ -126,7 +126,7 @@ def _segments(segments: Iterable[Mapping[str, Any]], now: float) -> str:
         for each in shown
     ]
     heads = ("Segment", "Audience", "Last success", "Pending", "In flight", "Trouble")
-    return _table(heads, rows, marked=lambda row: bool(shown[row].get("last_error")))
+    return _table(heads, rows, marked=lambda row: bool(_trouble(shown[row])))
 
 
 def _collisions(collisions: Iterable[Mapping[str, Any]]) -> str:
@@ -145,12 +145,13 @@ def _collisions(collisions: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _trouble(segment: Mapping[str, Any]) -> str | None:
-    error = segment.get("last_error")
-    if not error:
-        return None
-    attempts = segment.get("attempts")
-    tried = f" ({attempts} attempts failed)" if attempts else ""
-    return f"{'Waiting: ' if segment.get('waiting') else ''}{error}{tried}"
+    error, diverged = segment.get("last_error"), segment.get("diverged")
+    words = [f"Diverged: {diverged}"] if diverged else []
+    if error:
+        attempts = segment.get("attempts")
+        tried = f" ({attempts} attempts failed)" if attempts else ""
+        words.append(f"{'Waiting: ' if segment.get('waiting') else ''}{error}{tried}")
+    return ". ".join(words) or None
 
 
 def _ago(moment: float | str | None, now: float) -> str:

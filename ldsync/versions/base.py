@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from ldsync.sync.change import Segment
 
@@ -106,6 +106,13 @@ class Versions(Protocol):
 
         Raises:
             StoreUnavailable: they are not noted.
+        """
+
+    async def known(self, segment: Segment, members: Iterable[str]) -> dict[str, str]:
+        """Return the newest stamps of members, as far as they are known; note nothing.
+
+        Raises:
+            StoreUnavailable: it cannot be asked.
         """
 
     async def mark_warm(self, reach: float, now: float) -> None:

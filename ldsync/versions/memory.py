@@ -8,7 +8,7 @@ from ldsync.sync.change import supersedes
 from ldsync.versions.base import StoreState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from ldsync.sync.change import Segment
 
@@ -79,6 +79,13 @@ class MemoryVersions:
     async def confirm(self, _segment: Segment, _changes: dict[str, str]) -> Collection[str]:
         """Nobody else notes anything here, and a member is in one write at a time (P4)."""
         return ()
+
+    async def known(self, segment: Segment, members: Iterable[str]) -> dict[str, str]:
+        """Return the newest stamps of members, as far as they are known; note nothing."""
+        young, old = self._young.get(segment, {}), self._old.get(segment, {})
+        # What the young one knows of a member is never older.
+        found = ((member, young.get(member) or old.get(member)) for member in members)
+        return {member: stamp for member, stamp in found if stamp is not None}
 
     async def watch(self) -> None:
         """There is nothing to watch."""

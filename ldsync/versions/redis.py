@@ -25,7 +25,7 @@ from ldsync.versions.base import StoreState, StoreTrouble, StoreUnavailable
 from ldsync.versions.connection import RedisConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from ldsync.sync.change import Segment
     from ldsync.telemetry.metrics import Metrics
@@ -109,6 +109,11 @@ class RedisVersions:
     async def note(self, segment: Segment, changes: Mapping[str, str], _now: float) -> None:
         """Mark changes that are not to be written."""
         await self._ask(scripts.MERGE, segment, changes, must_be_warm=False)
+
+    async def known(self, segment: Segment, members: Iterable[str]) -> dict[str, str]:
+        """Return what is marked of members."""
+        asked = dict.fromkeys(members, "")
+        return await self._ask(scripts.KNOWN, segment, asked, must_be_warm=True)
 
     async def _ask(
         self, script: str, segment: Segment, changes: Mapping[str, str], *, must_be_warm: bool

@@ -161,6 +161,17 @@ end
 What is newer is marked again, so that it stays as long as what it was compared with.
 """
 
+KNOWN: Final = (
+    _MARKS
+    + """
+for i, member in ipairs(members) do
+  if known[i] then tell(member, known[i]) end
+end
+return answer
+"""
+)
+"""Answer what is marked of members; the stamps that are given count for nothing."""
+
 CONFIRM: Final = (
     _MARKS
     + """

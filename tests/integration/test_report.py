@@ -202,6 +202,9 @@ async def test_the_status_says_what_an_operator_may_want_to_know(rig: Rig) -> No
         "last_error": "",
         "attempts": 0,
         "waiting": False,
+        "waiting_since": None,
+        "parked": 0,
+        "diverged": "",
     }
     assert "vip" in page.render(hand.report.status(), now=time.time())
 

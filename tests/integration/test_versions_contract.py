@@ -77,6 +77,16 @@ async def test_an_older_change_is_replaced_and_never_dropped(
     assert await merged(versions, vip, {"a": stamp(0)}) == ("a", {"a": written})
 
 
+async def test_what_is_known_can_be_looked_up(versions: Versions) -> None:
+    """Of the members that are asked for, and without noting anything."""
+    vip = segment()
+    await merged(versions, vip, {"a": stamp(2), "b": stamp(3, "-")})
+    for _ in range(2):
+        assert await versions.known(vip, ["a", "c"]) == {"a": stamp(2)}
+    assert await versions.known(segment("other"), ["a"]) == {}
+    assert await versions.known(vip, []) == {}
+
+
 # As `ldsync.engage.times` writes them: digits below the millisecond sort behind the bare one.
 MILLISECOND = "2026-03-04T10:15:30.123Z"
 LATER = "2026-03-04T10:15:30.123a000001Z"

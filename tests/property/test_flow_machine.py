@@ -406,6 +406,45 @@ class Flow(RuleBasedStateMachine):
                 for part in record.parts
             ), key
 
+    @precondition(lambda self: self.waiting)
+    @rule(pick=picks, age=st.sampled_from([0.0, 0.0, 2.0, 5.0]), soon=st.booleans())
+    def park(self, pick: int, age: float, *, soon: bool) -> None:
+        """The oldest changes of a segment are moved elsewhere, and are safe soon or later.
+
+        Those of members in flight (P4) or in their settle time (R1) stay.
+        """
+        segments = list(dict.fromkeys(key.segment for key in self.waiting))
+        one = segments[pick % len(segments)]
+        flying = {key for flight in self.flights for key in flight.sent}
+        free = [
+            key
+            for key in self.waiting
+            if key.segment is one and key not in flying and self.blocked.get(key, 0.0) <= self.now
+        ]
+        before = self.ledger.committable()
+        load = self.buffer.load_of(one)
+        batch = self.buffer.park(one, self.now, self.now - age)
+        assert self.ledger.committable() == before
+        if batch is None:
+            assert age > 0 or not free
+            return
+        assert 1 <= len(batch.changes) <= self.limits.max_size or len(batch.pages) == 1
+        assert self.buffer.load_of(one) < load
+        keys = {Key(one, member): text for member, text in batch.changes.items()}
+        assert keys.keys() <= set(free)
+        flight = Flight(batch, sent=keys, refused=keys)
+        flight.records = {key: self.record_of.pop(key) for key in keys}
+        self._look_for_records(flight)
+        for key, text in keys.items():
+            assert self.waiting.pop(key) == text
+            del self.since[key]
+            self._end_part(flight.records[key], "rejected")
+        self.rejected |= keys.keys()
+        self.counts["settled"] += len(keys)
+        self.landed.append(flight)
+        if soon:
+            self.release(len(self.landed) - 1)
+
     @precondition(lambda self: self.landed)
     @rule(pick=picks)
     def release(self, pick: int) -> None:

@@ -5,7 +5,7 @@ steps of several replicas happen, without any sleep.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from ldsync.launchdarkly.outcome import Outcome
@@ -117,6 +117,10 @@ class GatedVersions:
         return await self._gates.step(
             self._who, READ_AGAIN, lambda: self._versions.confirm(segment, changes)
         )
+
+    async def known(self, segment: Segment, members: Iterable[str]) -> dict[str, str]:
+        """At once."""
+        return await self._versions.known(segment, members)
 
     async def note(self, segment: Segment, changes: Mapping[str, str], now: float) -> None:
         """At once."""

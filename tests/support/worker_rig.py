@@ -41,6 +41,7 @@ from ldsync.launchdarkly.pacing import Pacing
 from ldsync.launchdarkly.schedule import Schedule
 from ldsync.launchdarkly.segments import Terms
 from ldsync.launchdarkly.writers.standard import StandardWriter
+from ldsync.parking import Parking
 from ldsync.parts import Parts
 from ldsync.report import Report
 from ldsync.sync.backoff import Backoff
@@ -49,6 +50,7 @@ from ldsync.sync.lease import Lease
 from ldsync.sync.ledger import Ledger, Partition
 from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.policy import Policy
+from ldsync.sync.waiting import Waiting
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.base import Versions
@@ -87,6 +89,8 @@ class Options:
     longest_operator: float = 2.0
     resolved: bool = True
     dry_run: bool = False
+    park_after: float = 3600.0
+    max_entries: int = 100_000
     kafka: Mapping[str, Any] = field(default_factory=dict)
     ordering: Mapping[str, Any] = field(default_factory=dict)
     dead_letters: Mapping[str, Any] = field(default_factory=dict)
@@ -134,22 +138,29 @@ class Hand:
             metrics=self.metrics,
             dry_run=options.dry_run,
         )
+        buffer = Buffer(
+            Limits(max_size=options.max_size, max_age=options.max_age),
+            Budget(max_changes=options.max_changes),
+        )
+        dead_letters = DeadLetters(
+            dead_letters_settings(**options.dead_letters),
+            settings,
+            lambda: Decoder(EventMapping()),
+            self.metrics,
+            structlog.get_logger(),
+        )
+        journal = Journal(self.metrics)
+        decoder = Decoder(EventMapping())
+        versions = self._versions()
+        waiting = Waiting(options.park_after)
         self.parts = Parts(
-            decoder=Decoder(EventMapping()),
-            buffer=Buffer(
-                Limits(max_size=options.max_size, max_age=options.max_age),
-                Budget(max_changes=options.max_changes),
-            ),
+            decoder=decoder,
+            buffer=buffer,
             ledger=Ledger(),
             lease=lease,
-            dead_letters=DeadLetters(
-                dead_letters_settings(**options.dead_letters),
-                settings,
-                lambda: Decoder(EventMapping()),
-                self.metrics,
-                structlog.get_logger(),
-            ),
-            versions=self._versions(),
+            dead_letters=dead_letters,
+            parking=Parking(waiting, buffer, versions, dead_letters, decoder, journal),
+            versions=versions,
             writer=self._writer(environment, rng),
             environment=environment,
             pacing=pacing,
@@ -160,7 +171,7 @@ class Hand:
                 rng,
                 environment.doubt,
             ),
-            journal=Journal(self.metrics),
+            journal=journal,
             metrics=self.metrics,
         )
         policy = Policy(
@@ -192,7 +203,7 @@ class Hand:
 
     def _versions(self) -> Versions:
         options = self.options
-        versions: Versions = MemoryVersions(100_000, time.monotonic())
+        versions: Versions = MemoryVersions(options.max_entries, time.monotonic())
         if options.redis_url:
             versions = RedisVersions(
                 options.redis_url,

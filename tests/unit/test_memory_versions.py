@@ -138,6 +138,17 @@ def test_the_store_does_not_grow_beyond_its_capacity_and_a_batch(vip: Segment) -
         assert versions.entries <= 100 + 7
 
 
+def test_what_is_known_can_be_asked_without_noting_anything(vip: Segment) -> None:
+    """The newest of both generations; members that are unknown are left out."""
+    versions = MemoryVersions(6, 0.0)
+    for member, stamp in (("a", "0+"), ("b", "1+"), ("c", "2-"), ("a", "9-")):
+        merge(versions, vip, {member: stamp})
+    found = finished(versions.known(vip, ["a", "b", "c", "d"]))
+    assert found == {"a": "9-", "b": "1+", "c": "2-"}
+    assert finished(versions.known(segment("other"), ["a"])) == {}
+    assert versions.entries == 4
+
+
 def test_what_is_noted_is_known_whatever_the_order(vip: Segment) -> None:
     """R5: history makes older changes stale, and undoes nothing newer."""
     versions = MemoryVersions(100, 0.0)

@@ -41,6 +41,9 @@ ldsync_buffered_bytes gauge
 ldsync_open_batches gauge
 ldsync_batches_in_flight gauge
 ldsync_segments_waiting gauge
+ldsync_segments_diverged gauge
+ldsync_parked_changes_total counter
+ldsync_replayed_changes_total counter
 ldsync_writes_held gauge reason
 ldsync_batches_closed_total counter trigger
 ldsync_batch_size_members histogram

@@ -7,7 +7,7 @@ from pathlib import Path
 from ldsync.engage import verdict
 from ldsync.engage.times import Fallback
 from ldsync.engage.verdict import VERDICTS, Verdict
-from ldsync.sync.outcomes import STALE, RecordOutcome
+from ldsync.sync.outcomes import OLDER, STALE, RecordOutcome
 
 PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
 
@@ -60,9 +60,9 @@ def test_the_outcomes_of_reasons_are_these() -> None:
 
 
 def test_the_page_on_events_lists_every_reason_with_its_outcome() -> None:
-    """docs/events.md, "Reasons": those of verdicts, and the one that the version store adds."""
+    """docs/events.md, "Reasons": those of verdicts, and those that the version store adds."""
     expected = [(one.reason, one.outcome.value) for one in VERDICTS]
-    expected.append((STALE.reason, STALE.outcome.value))
+    expected += [(one.reason, one.outcome.value) for one in (STALE, OLDER)]
 
     assert sorted(_table("Reasons")) == sorted(expected)
 

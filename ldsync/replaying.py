@@ -1,0 +1,150 @@
+"""Replaying: parked changes go through the buffer once more, ordered as they first were (R9).
+
+A replayed change holds nothing that is committed: its letter stays where it is. It counts as a
+record consumed from the dead-letter topic, with an outcome of its own (P7).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from ldsync.engage.decoder import Several
+from ldsync.engage.times import to_epoch_seconds
+from ldsync.sync.change import Change, supersedes
+from ldsync.sync.ledger import Account
+from ldsync.sync.outcomes import OLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ldsync.engage.decoder import Decoder
+    from ldsync.kafka.parked import ParkedRecord
+    from ldsync.sync.buffer import Buffer
+    from ldsync.sync.change import Segment
+    from ldsync.sync.ledger import Partition
+    from ldsync.telemetry.journal import Journal
+    from ldsync.versions.base import Versions
+
+_CLOCK_SECONDS: Final = 60.0
+"""How far the time of an event may lie after its record: see docs/design.md."""
+
+
+class Replay:
+    """One replay of what was parked of one segment.
+
+    Attributes:
+        segment: Of which segment.
+        replayed: Changes that went through the buffer.
+        older: Those that did not, because they are older than the horizon.
+        interrupted: Set when not all of them were applied.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        oldest: float,
+        buffer: Buffer,
+        versions: Versions,
+        decoder: Decoder,
+        journal: Journal,
+    ) -> None:
+        """Replay changes of which the oldest came after `oldest` (monotonic seconds)."""
+        self.segment = segment
+        self._oldest = oldest
+        self._buffer = buffer
+        self._versions = versions
+        self._decoder = decoder
+        self._journal = journal
+        self._accounts: list[Account] = []
+        self.replayed = 0
+        self.older = 0
+        self.interrupted = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that went through the buffer was written, superseded or kept again."""
+        self._accounts = [each for each in self._accounts if each.oldest is not None]
+        return not self._accounts
+
+    async def known(self, records: Iterable[ParkedRecord]) -> dict[str, str]:
+        """Return the newest stamps that are known of the members of some records."""
+        return await self._versions.known(self.segment, [each.member for each in records])
+
+    def apply(
+        self,
+        records: Iterable[ParkedRecord],
+        known: Mapping[str, str],
+        *,
+        probing: bool = False,
+    ) -> None:
+        """Have records applied, in their first order; `known` is from a moment ago.
+
+        Each is replaced by the newest that is known of its member (R6), also by what came later and
+        has the same version: parking had noted which of them was the last. `probing` if they are
+        only to show whether their segment is well: what is too old is left for later then.
+        """
+        waiting = self._buffer.waiting(self.segment)
+        since = self._horizon()
+        found: dict[Partition, list[tuple[ParkedRecord, Change]]] = defaultdict(list)
+        for record in sorted(records, key=lambda each: (each.partition, each.offset)):
+            change = self._change(record)
+            if change is None:
+                continue
+            for other in (known.get(record.member), waiting.get(record.member)):
+                if other is not None and supersedes(other, change.stamp):
+                    change = change._replace(stamp=other)
+            at = to_epoch_seconds(change.stamp)
+            if since is not None and (at is None or at < since):
+                if probing:
+                    continue
+                self.older += 1
+                self._journal.records(record.letters, 1)
+                self._journal.ended({OLDER: 1})
+                continue
+            found[record.partition].append((record, change))
+        for partition, pairs in found.items():
+            self._add(partition, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        self._journal.ended(self._buffer.take_ended())
+        self._journal.fallbacks(self._decoder.fallbacks)
+
+    def _horizon(self) -> float | None:
+        """The time of events (epoch seconds) before which newer ones may be forgotten.
+
+        None if everything is remembered that was consumed since these changes were.
+        """
+        now = time.monotonic()
+        reach = self._versions.horizon(now)
+        if now - reach <= self._oldest:
+            return None
+        return time.time() - reach + _CLOCK_SECONDS
+
+    def _change(self, record: ParkedRecord) -> Change | None:
+        """The change of a record that was parked, among all that the record says."""
+        found = self._decoder.read(record.value, record.timestamp)
+        changes: tuple[Change, ...] = ()
+        if isinstance(found, Change):
+            changes = (found,)
+        elif isinstance(found, Several):
+            changes = found.changes
+        for change in changes:
+            if change.target.segment is self.segment and change.member == record.member:
+                return change
+        return None
+
+    def _add(
+        self, partition: Partition, records: list[ParkedRecord], changes: list[Change]
+    ) -> None:
+        """Put changes into the buffer, with an account that nobody commits.
+
+        Should one of them be refused now, its record is looked for where it first was.
+        """
+        account = Account(partition, detached=True)
+        oldest_ms = min(each.timestamp for each in records)
+        chunk = account.open_chunk(records[0].offset, records[-1].offset + 1, oldest_ms)
+        self._accounts.append(account)
+        self._journal.records(records[0].letters, len(records))
+        self._buffer.add(changes, chunk, time.monotonic())
+        chunk.release()
+        self.replayed += len(records)

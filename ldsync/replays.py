@@ -1,0 +1,231 @@
+"""Replays: when a segment that lacks parked changes is well again, they are applied once more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+from ldsync.replaying import Replay
+from ldsync.versions.base import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from ldsync.divergence import Divergence
+    from ldsync.engage.decoder import Decoder
+    from ldsync.kafka.dead_letters import DeadLetters
+    from ldsync.kafka.parked import ParkedRecord
+    from ldsync.sync.buffer import Buffer
+    from ldsync.sync.change import Segment
+    from ldsync.sync.ledger import Partition
+    from ldsync.sync.waiting import Waiting
+    from ldsync.telemetry.journal import Journal
+    from ldsync.versions.base import Versions
+
+# What aiokafka raises is a RuntimeError.
+_TROUBLE: Final = (OSError, RuntimeError, StoreUnavailable)
+
+_LOOK_SECONDS: Final = 0.5
+_ROOM_SECONDS: Final = 0.1
+_LONGEST_SECONDS: Final = 60.0
+
+
+class Replays:
+    """Reads parked letters again and applies them, for segments that recover.
+
+    All methods but `run` return at once.
+
+    Args:
+        divergence: What segments lack; what was replayed is taken from it.
+        waiting: Says which segments are well.
+        buffer: Where changes go.
+        versions: Says what is newer.
+        dead_letters: Knows where the letters are.
+        decoder: The one that made the changes in the buffer.
+        journal: Tells of it.
+    """
+
+    def __init__(
+        self,
+        divergence: Divergence,
+        waiting: Waiting,
+        buffer: Buffer,
+        versions: Versions,
+        dead_letters: DeadLetters,
+        decoder: Decoder,
+        *,
+        journal: Journal,
+    ) -> None:
+        self._lacks = divergence.lacks
+        self._waiting = waiting
+        self._buffer = buffer
+        self._versions = versions
+        self._dead_letters = dead_letters
+        self._decoder = decoder
+        self._journal = journal
+        self._well: set[Segment] = set()
+        self._silent: set[Segment] = set()
+        self._open: dict[Segment, tuple[Replay, int]] = {}
+        self._epoch = 0
+        self._failures = 0
+
+    def recovered(self, segment: Segment) -> None:
+        """Note that a segment can be written; if it lacks something, that is replayed."""
+        if segment in self._lacks:
+            self._well.add(segment)
+
+    def silent(self, segment: Segment) -> None:
+        """Note that all of a segment is parked: only one of these changes can show it well."""
+        self._silent.add(segment)
+
+    def reset(self) -> None:
+        """End the epoch: nothing of it is replayed any more."""
+        self._epoch += 1
+        self._well.clear()
+        self._silent.clear()
+        self._open.clear()
+
+    async def run(
+        self, may_add: Callable[[], bool], owned: Callable[[], Collection[Partition]]
+    ) -> None:
+        """Replay what was parked of segments that recover, for ever.
+
+        Args:
+            may_add: Whether changes may be put into the buffer.
+            owned: The partitions whose changes these may be.
+        """
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._conclude()
+            for segment in self._take(self._silent):
+                await self._probe(segment, owned)
+            well = [each for each in self._take(self._well) if self._may_gain(each)]
+            if well:
+                await self._replay({each.key: self._new(each) for each in well}, may_add, owned)
+
+    def _take(self, segments: set[Segment]) -> list[Segment]:
+        """Take those whose letters are all in the topic; forget those that need nothing now."""
+        segments.intersection_update(self._lacks.keys() - self._open.keys())
+        safe = [segment for segment in segments if self._lacks[segment].unsafe == 0]
+        segments.difference_update(safe)
+        return safe
+
+    def _is_well(self, segment: Segment) -> bool:
+        return segment in self._lacks and self._waiting.of(segment) is None
+
+    def _may_gain(self, segment: Segment) -> bool:
+        """Whether a segment is well and lacks something that was not tried to be replayed yet."""
+        return self._is_well(segment) and (
+            self._lacks[segment].changes > self._lacks[segment].given_up
+        )
+
+    def _new(self, segment: Segment) -> Replay:
+        return Replay(
+            segment,
+            self._lacks[segment].oldest,
+            self._buffer,
+            self._versions,
+            self._decoder,
+            self._journal,
+        )
+
+    async def _probe(self, segment: Segment, owned: Callable[[], Collection[Partition]]) -> None:
+        """Have one parked change tried, of a segment that has no other to show that it is well."""
+        epoch = self._epoch
+        replay = self._new(segment)
+        places = self._dead_letters.parked.take([segment.key])
+        self._dead_letters.parked.give_back(places)
+        letters = self._dead_letters.parked.read(places, self._dead_letters.options)
+        try:
+            async with aclosing(letters) as chunks:
+                async for chunk in chunks:
+                    known = await replay.known(chunk)
+                    for record in chunk:
+                        if epoch != self._epoch or self._buffer.waiting(segment):
+                            return
+                        if record.partition in owned():
+                            replay.apply([record], known, probing=True)
+        except _TROUBLE as error:
+            if epoch == self._epoch:
+                self._silent.add(segment)
+            await self._unreadable(error)
+
+    async def _replay(
+        self,
+        replays: dict[str, Replay],
+        may_add: Callable[[], bool],
+        owned: Callable[[], Collection[Partition]],
+    ) -> None:
+        """Apply what was parked of some segments; `_conclude` looks when all of it is written."""
+        epoch = self._epoch
+        places = self._dead_letters.parked.take(replays)
+        asked = {key: self._lacks[each.segment].changes for key, each in replays.items()}
+        letters = self._dead_letters.parked.read(places, self._dead_letters.options)
+        trouble: Exception | None = None
+        try:
+            async with aclosing(letters) as chunks:
+                async for chunk in chunks:
+                    mine = defaultdict(list)
+                    for record in chunk:
+                        if record.partition in owned():
+                            mine[record.segment].append(record)
+                    for key, records in mine.items():
+                        await self._apply(replays[key], records, epoch, may_add)
+        except _TROUBLE as error:
+            trouble = error
+        if epoch != self._epoch:
+            return
+        for key, replay in replays.items():
+            if trouble is not None or replay.interrupted:
+                self._dead_letters.parked.give_back({key: places.get(key, {})})
+                self._again(replay.segment)
+            else:
+                self._open[replay.segment] = replay, asked[key]
+        if trouble is None:
+            self._failures = 0
+        else:
+            await self._unreadable(trouble)
+
+    async def _unreadable(self, error: Exception) -> None:
+        """Tell that letters cannot be read, and wait: a second, doubling up to a minute."""
+        self._journal.replay_failed(repr(error))
+        await asyncio.sleep(min(_LONGEST_SECONDS, 2.0**self._failures))
+        self._failures = min(self._failures + 1, 6)
+
+    async def _apply(
+        self, replay: Replay, records: list[ParkedRecord], epoch: int, may_add: Callable[[], bool]
+    ) -> None:
+        """Apply some records as soon as there is room, unless their segment fails again."""
+        while epoch == self._epoch and self._is_well(replay.segment):
+            if may_add() and not self._buffer.over_budget():
+                known = await replay.known(records)
+                if epoch == self._epoch:
+                    replay.apply(records, known)
+                return
+            await asyncio.sleep(_ROOM_SECONDS)
+        replay.interrupted = True
+
+    def _again(self, segment: Segment) -> None:
+        """Replay what a segment lacks; if it waits, as soon as it does not any more."""
+        if self._is_well(segment):
+            self._well.add(segment)
+
+    def _conclude(self) -> None:
+        """Tell how replays went that are through; what could not be replayed stays parked."""
+        for segment, (replay, asked) in list(self._open.items()):
+            if not replay.settled:
+                continue
+            del self._open[segment]
+            lack = self._lacks[segment]
+            left = max(0, asked - replay.replayed)
+            lack.changes += left - asked
+            lack.given_up = left
+            lack.older = replay.older
+            recovered = lack.changes == 0
+            if recovered:
+                del self._lacks[segment]
+            elif lack.changes > left:
+                self._again(segment)
+            self._journal.replayed(segment, replay.replayed, left, str(lack), recovered=recovered)

@@ -1,0 +1,182 @@
+"""A replay: parked records go through the buffer once more, and the newest wins (R6, R9)."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+
+from ldsync.engage.decoder import Decoder
+from ldsync.engage.mapping import Mapping
+from ldsync.kafka.parked import ParkedRecord
+from ldsync.replaying import Replay
+from ldsync.sync.buffer import Buffer
+from ldsync.sync.change import Change
+from ldsync.sync.ledger import Ledger
+from ldsync.sync.limits import Budget, Limits
+from ldsync.telemetry.journal import Journal
+from ldsync.telemetry.metrics import Metrics
+from ldsync.versions.memory import MemoryVersions
+from tests.support.core import finished, partition
+from tests.support.traffic import engage_event
+
+NOW = datetime.now(UTC)
+LONG_AGO = NOW - timedelta(days=2)
+
+
+class Scene:
+    """A segment of which things were parked."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet, and everything will be remembered."""
+        self.decoder = Decoder(Mapping())
+        self.buffer = Buffer(Limits(max_age=0.0), Budget())
+        self.journal = Journal(Metrics())
+        self.remember(1_000)
+        self.segment = self.change("u", NOW).target.segment
+        self.replay = self.new(time.monotonic())
+
+    def remember(self, entries: int) -> None:
+        """Begin to remember the versions of so many members."""
+        self.versions = MemoryVersions(entries, time.monotonic())
+
+    def new(self, oldest: float) -> Replay:
+        """A replay of changes, the oldest of which came at `oldest`."""
+        parts = (self.buffer, self.versions, self.decoder, self.journal)
+        return Replay(self.segment, oldest, *parts)
+
+    def change(self, user: str, moment: datetime, *, entered: bool = True) -> Change:
+        """What the decoder makes of an event."""
+        value = orjson.dumps(engage_event(user, "vip", entered, moment))
+        found = self.decoder.read(value, int(moment.timestamp() * 1000))
+        assert isinstance(found, Change)
+        return found
+
+    def know(self, change: Change) -> None:
+        """Have a change known as the newest of its member."""
+        finished(self.versions.merge(self.segment, {change.member: change.stamp}, 0.0))
+
+    def apply(self, *records: ParkedRecord, probing: bool = False) -> dict[str, str]:
+        """Replay records; what waits then."""
+        known = finished(self.replay.known(records))
+        self.replay.apply(records, known, probing=probing)
+        assert self.journal.consumed == sum(self.journal.outcomes.values()) + self.buffer.records
+        return dict(self.buffer.waiting(self.segment))
+
+
+def record(
+    user: str,
+    moment: datetime,
+    *,
+    entered: bool = True,
+    offset: int = 7,
+    number: int = 0,
+    value: bytes | None = None,
+) -> ParkedRecord:
+    """A record that was parked."""
+    content = orjson.dumps(engage_event(user, "vip", entered, moment)) if value is None else value
+    at = int(moment.timestamp() * 1000)
+    return ParkedRecord("dead", "vip", f"user/{user}", content, partition(number), offset, at)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """Nothing replayed yet."""
+    return Scene()
+
+
+def test_a_replayed_change_is_what_it_was_and_holds_nothing_that_is_committed(
+    scene: Scene,
+) -> None:
+    """P1 is about its letter, which stays; should it be refused, its record is where it was."""
+    change = scene.change("u", NOW)
+    assert scene.apply(record("u", NOW)) == {"user/u": change.stamp}
+    assert (scene.replay.replayed, scene.replay.settled) == (1, False)
+    assert Ledger().committable() == {}
+    batch = scene.buffer.take(time.monotonic() + 1)
+    assert batch is not None
+    assert batch.lane.needed() == {partition(0): (7, 8)}
+    scene.buffer.settle(batch, 0.0)
+    assert scene.replay.settled
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wins"),
+    [(-1, False), (0, True), (1, True)],
+    ids=["older is known", "the same version came later", "newer is known"],
+)
+@pytest.mark.parametrize("where", ["known", "waiting"])
+def test_the_newest_wins_over_a_replay(
+    scene: Scene, seconds: int, where: str, *, wins: bool
+) -> None:
+    """Whether it was written, is about to be, or waits; parking had noted the last of two ties."""
+    other = scene.change("u", NOW + timedelta(seconds=seconds), entered=False)
+    if where == "known":
+        scene.know(other)
+    else:
+        chunk = Ledger().account(partition(0)).open_chunk(9, 10, 0)
+        scene.buffer.add([other], chunk, 0.0)
+        scene.journal.records("events", 1)
+    own = scene.change("u", NOW)
+    assert scene.apply(record("u", NOW)) == {"user/u": other.stamp if wins else own.stamp}
+
+
+def test_of_two_replayed_ties_the_later_record_wins(scene: Scene) -> None:
+    """In whatever order their letters are found."""
+    found = scene.apply(
+        record("u", NOW, entered=False, offset=9), record("u", NOW, offset=8), record("w", NOW)
+    )
+    assert found["user/u"] == scene.change("u", NOW, entered=False).stamp
+    assert scene.replay.replayed == 3
+    assert scene.journal.outcomes["coalesced", ""] == 1
+
+
+def test_a_change_of_any_age_is_replayed_while_all_that_came_since_is_remembered(
+    scene: Scene,
+) -> None:
+    """Nothing that is newer can be forgotten."""
+    assert len(scene.apply(record("u", LONG_AGO))) == 1
+    assert scene.replay.older == 0
+
+
+def test_a_change_that_is_older_than_what_is_remembered_is_not_written(scene: Scene) -> None:
+    """R9: it is counted; one that is young enough is written, and so is what is newer and known."""
+    scene.replay = scene.new(time.monotonic() - 1_000)
+    scene.know(scene.change("newer", NOW + timedelta(hours=1)))
+    records = [record(user, LONG_AGO) for user in ("old", "newer")]
+    young = datetime.now(UTC) + timedelta(minutes=2)
+    assert scene.apply(*records, record("young", young)).keys() == {"user/newer", "user/young"}
+    assert (scene.replay.replayed, scene.replay.older) == (2, 1)
+    assert scene.journal.outcomes["skipped", "older_than_horizon"] == 1
+
+
+def test_a_probe_passes_over_what_is_too_old_without_counting_it(scene: Scene) -> None:
+    """Its time comes with the replay."""
+    scene.replay = scene.new(time.monotonic() - 1_000)
+    assert scene.apply(record("old", LONG_AGO), probing=True) == {}
+    assert scene.replay.older == 0
+    assert scene.journal.consumed == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"no JSON", id="unreadable"),
+        pytest.param(orjson.dumps(engage_event("other", "vip", True, NOW)), id="another member"),
+        pytest.param(orjson.dumps(engage_event("u", "other", True, NOW)), id="another segment"),
+    ],
+)
+def test_a_record_that_does_not_say_the_change_any_more_is_left(scene: Scene, value: bytes) -> None:
+    """Mappings may have changed since."""
+    assert scene.apply(record("u", NOW, value=value)) == {}
+    assert scene.replay.replayed == 0
+
+
+def test_of_a_record_with_several_changes_the_one_that_was_parked_is_replayed(
+    scene: Scene,
+) -> None:
+    """The others have letters of their own, or were delivered."""
+    events = [engage_event(user, "vip", True, NOW) for user in ("a", "u", "b")]
+    assert scene.apply(record("u", NOW, value=orjson.dumps(events))).keys() == {"user/u"}
