@@ -92,6 +92,9 @@ class Course:
 
     async def run(self) -> list[Row]:
         """Have every fault befall its segment for a while, and then let everything come right."""
+        began = time.monotonic()
+        # What another process may have left under way is waited for after the start.
+        await eventually(lambda: self._answered_since(began), "writes begin", LIMIT, 0.2)
         spans = [await self._befall(case) for case in self._cases]
         # Once more everyone, so that a segment that was deleted holds everyone who is in.
         self._stream.ill = [each for case in self._cases for each in case.segments]

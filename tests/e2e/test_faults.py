@@ -168,15 +168,16 @@ async def _all_are_felt(process: LdsyncProcess, troubles: list[InForce]) -> None
 
     async def felt() -> bool:
         scrape = await process.scrape()
-        return all(
-            trouble.befallen >= 1
-            if trouble.case.orders
-            else not trouble.case.reason
-            or scrape.total("ldsync_retries_total", reason=trouble.case.reason) >= 1
-            for trouble in troubles
-        )
+        return all(_is_felt(trouble, scrape) for trouble in troubles)
 
     await eventually(felt, "every fault has befallen a request")
+
+
+def _is_felt(trouble: InForce, scrape: Scrape) -> bool:
+    case = trouble.case
+    if case.orders:
+        return trouble.befallen >= 1
+    return not case.reason or scrape.total("ldsync_retries_total", reason=case.reason) >= 1
 
 
 async def _told(
