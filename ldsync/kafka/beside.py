@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ldsync.kafka.consumer import Consumer
 
 _POLL_SECONDS: Final = 0.2
+_OPENING_SECONDS: Final = 2.0
 
 
 class Beside:
@@ -41,8 +43,20 @@ class Beside:
     async def begin(self, offsets: Mapping[Partition, int]) -> None:
         """Read these partitions from these offsets on from now on, and no others."""
         if self._consumer is None:
-            self._consumer = await open_reader(self._kafka)
+            self._consumer = await self._open()
         self._consumer.read_from(offsets)
+
+    async def _open(self) -> Consumer:
+        """Connect; if that is cancelled, close what it comes to."""
+        opening = asyncio.create_task(open_reader(self._kafka))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait({opening}, timeout=_OPENING_SECONDS)
+            if opening.done() and opening.exception() is None:
+                await opening.result().close()
+            opening.cancel()
+            raise
 
     async def take(self) -> dict[Partition, list[ConsumerRecord]]:
         """The next records; none if none came in a moment."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, OffsetAndMetadata, TopicPartition
 from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 STOP_SECONDS = 5.0
 """For leaving the group; then connections are dropped, and the session times out."""
 
-_OK = 0
+T = TypeVar("T")
+
+_ENDING_SECONDS: Final = 1.0
+_OK: Final = 0
 _NO_MEMBER = {IllegalGenerationError.errno, UnknownMemberIdError.errno}
 
 
@@ -102,7 +105,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
     async def first_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset of the oldest record of each partition."""
         places = [TopicPartition(*partition) for partition in partitions]
-        return {Partition(*p): at for p, at in (await self.beginning_offsets(places)).items()}
+        found = await to_its_end(self.beginning_offsets(places))
+        return {Partition(*place): at for place, at in found.items()}
 
     async def next_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The offset behind the newest record of each partition that may be read.
@@ -110,7 +114,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         That is the last stable offset: behind transaction markers, before open transactions.
         """
         places = [TopicPartition(*partition) for partition in partitions]
-        return {Partition(*p): at for p, at in (await self.end_offsets(places)).items()}
+        found = await to_its_end(self.end_offsets(places))
+        return {Partition(*place): at for place, at in found.items()}
 
     async def offsets_at(
         self, partitions: Iterable[Partition], record_ms: int
@@ -120,7 +125,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         Partitions without one are left out, and all of a broker that does not look up times.
         """
         places = {TopicPartition(*partition): max(0, record_ms) for partition in partitions}
-        found = await self.offsets_for_times(places) if places else {}
+        found = await to_its_end(self.offsets_for_times(places)) if places else {}
         return {Partition(*place): at for place, at in found.items() if at is not None}
 
     def topic_partitions(self) -> frozenset[Partition]:
@@ -214,6 +219,21 @@ def _answers_to_member(request: object, response: Any) -> set[int]:
     if isinstance(request, OffsetCommitRequest):
         return {code for _, partitions in response.topics for _, code in partitions}
     return set()
+
+
+async def to_its_end(asking: Coroutine[object, object, T]) -> T:
+    """Ask something; when that is cancelled, let it come to an end first, if that is soon.
+
+    Where aiokafka needs a connection for it, it loses sight of one whose opening is cut short, and
+    never closes it.
+    """
+    task = asyncio.create_task(asking)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_ENDING_SECONDS)
+        task.cancel()
+        raise
 
 
 async def _within(seconds: float, ending: Coroutine[object, object, None]) -> bool:

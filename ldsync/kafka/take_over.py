@@ -92,7 +92,8 @@ class TakeOver:
     def end(self) -> None:
         """The assignment ends; nothing more comes of it."""
         self.done = False
-        if self._task is not None:
+        # Only once: it still closes what it had opened.
+        if self._task is not None and not self._task.cancelling():
             self._task.cancel()
 
     async def stop(self) -> None:
@@ -124,7 +125,7 @@ class TakeOver:
         self, partitions: frozenset[Partition], before: asyncio.Task[None] | None
     ) -> None:
         try:
-            if before is not None:  # it still closes what it had opened
+            if before is not None:
                 await asyncio.wait({before})
             committed = await self._ask(partitions)
             if self._warm_up is not None and partitions:

@@ -86,6 +86,7 @@ async def test_50000_refused_changes_are_read_again_in_few_scans(rig: Rig) -> No
     print([(line["changes"], line["records"], line["seconds"]) for line in lines])
 
 
+@pytest.mark.timeout(300)
 async def test_50000_refused_changes_that_wait_together_are_read_again_in_one_scan(
     rig: Rig,
 ) -> None:
@@ -107,9 +108,10 @@ async def test_50000_refused_changes_that_wait_together_are_read_again_in_one_sc
             max_age=600.0,
             max_in_flight=segments,
             dead_letters={"timeout_seconds": 20.0},
+            kafka={"session_timeout_seconds": 30.0},
         )
         await asyncio.gather(
-            *[rig.until_committed(rig.ends[number], number, limit=90.0) for number in range(3)]
+            *[rig.until_committed(rig.ends[number], number, limit=200.0) for number in range(3)]
         )
     assert hand.outcomes == {"rejected": COUNT}
     (line,) = events_of(logs, "dead_letters.reread")
