@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ldsync.divergence import Divergence, Lack
-from ldsync.launchdarkly.outcome import Retry, Scope
+from ldsync.launchdarkly.outcome import Retry, RetryReason, Scope
 from ldsync.replays import Replays
 from ldsync.sync.outcomes import PARKED
 from ldsync.versions.base import StoreUnavailable
@@ -82,7 +82,7 @@ class Parking:
         """Note that an attempt failed after `seconds`."""
         if self._buffer.is_current(batch):
             now = time.monotonic()
-            own = retry.scope is Scope.SEGMENT
+            own = retry.scope is Scope.SEGMENT and retry.reason is not RetryReason.VERSION_STORE
             self._waiting.failed(batch.segment, now - seconds, now, retry.detail, own=own)
 
     def accepted(self, batch: Batch, seconds: float) -> None:
