@@ -78,6 +78,7 @@ class Worker:
         self.state = State.STARTING
         self.turns: dict[str, float] = {}
         self.ordering_concern = ""
+        self._losses = parts.versions.losses
         self._unkeyed = False
         self._enter(State.STARTING)
 
@@ -184,7 +185,14 @@ class Worker:
         self._journal.history(partition.topic, len(records), self._decoder.fallbacks)
 
     async def warmed(self, since: int) -> None:
-        """Say how far back what is known reaches (R5; Listener)."""
+        """Say how far back what is known reaches (R5; Listener).
+
+        Of a store that is shared, only who has read all partitions can say it, and not if what was
+        noted got lost meanwhile.
+        """
+        versions = self._versions
+        if versions.shared and (self.source.has_peers or versions.losses != self._losses):
+            return
         # A store that lost it all meanwhile says so itself, and stays cold (R7).
         with contextlib.suppress(StoreUnavailable):
             await self._versions.mark_warm(_age(since), time.monotonic())
@@ -350,6 +358,9 @@ class Worker:
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Open an epoch of each partition (Listener)."""
         self.gate.assigned(time.monotonic())
+        if self._versions.losses != self._losses:
+            self._losses = self._versions.losses
+            self.source.forget_history()
         for partition in partitions:
             self._ledger.assign(partition)
         if self.state is State.JOINING:

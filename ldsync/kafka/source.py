@@ -250,6 +250,11 @@ class Source:
         """
         return self._member is not None and self._member.consumer.generation >= 0
 
+    def forget_history(self) -> None:
+        """Read all history again at an assignment that begins: what was noted is lost (R5)."""
+        if self._member is not None:
+            self._member.take_over.forget()
+
     @property
     def has_peers(self) -> bool:
         """Whether other members of the group own partitions of topics that we own some of."""

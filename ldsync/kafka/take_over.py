@@ -115,6 +115,11 @@ class TakeOver:
             for partition in partitions:
                 self._warm_up.coverage.forget(partition)
 
+    def forget(self) -> None:
+        """What was taken note of is lost: all of it has to be read again (R5)."""
+        if self._warm_up is not None:
+            self._warm_up.coverage.clear()
+
     @property
     def history(self) -> tuple[int, int, float]:
         """Of the last warm-up: offsets still to be read, records that were, and seconds it took."""

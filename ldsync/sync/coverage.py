@@ -47,6 +47,10 @@ class Coverage:
         if known is not None and end > known[1]:
             self._known[partition] = (known[0], end)
 
+    def clear(self) -> None:
+        """Nothing is known of any partition: what was noted is lost."""
+        self._known.clear()
+
     def forget(self, partition: Partition) -> None:
         """Nothing is known of a partition: its offsets mean something else from now on."""
         self._known.pop(partition, None)

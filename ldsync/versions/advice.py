@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from ldsync.config import OrderingSettings
 
-RETRIES_SECONDS: Final = 4 * 3600.0
-"""Segment sends an event again for so long: the lateness that is to be expected of any topic."""
-
 _UNKEYED: Final = (
     "several replicas share a topic whose records have no key, and each remembers versions for "
     "itself (ordering.store is memory): an older event that another replica reads may win. Key the "
@@ -23,8 +20,8 @@ _UNKEYED: Final = (
     "one ordering.redis_url for all replicas, or run one replica"
 )
 _SHORT: Final = (
-    "ordering.retention_seconds is {retention:g}: Segment delivers events again for up to "
-    "{retries:g} s, and one that is later than the retention may win over a newer one"
+    "ordering.retention_seconds is {retention:g}, less than ordering.horizon_seconds "
+    "({horizon:g}): an event that is later than the retention may win over a newer one"
 )
 _EVICTING: Final = (
     "Redis may evict what ldsync has marked when its memory is full (maxmemory-policy is not "
@@ -44,8 +41,10 @@ _EVICTED: Final = (
 
 def settings_concerns(ordering: OrderingSettings) -> list[str]:
     """Return what is wrong with the section `[ordering]`, though it can be used."""
-    if ordering.store == "redis" and ordering.retention_seconds < RETRIES_SECONDS:
-        return [_SHORT.format(retention=ordering.retention_seconds, retries=RETRIES_SECONDS)]
+    if ordering.store == "redis" and ordering.retention_seconds < ordering.horizon_seconds:
+        return [
+            _SHORT.format(retention=ordering.retention_seconds, horizon=ordering.horizon_seconds)
+        ]
     return []
 
 

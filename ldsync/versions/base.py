@@ -69,6 +69,10 @@ class Versions(Protocol):
         """Why it cannot, in words; empty while it can."""
 
     @property
+    def losses(self) -> int:
+        """How often it is known to have lost what was noted."""
+
+    @property
     def entries(self) -> float:
         """How many members are remembered; not a number (NaN) where that is not known."""
 
@@ -116,7 +120,7 @@ class Versions(Protocol):
         """
 
     async def mark_warm(self, reach: float, now: float) -> None:
-        """Say that history was noted from `reach` seconds ago on: the store may be relied on.
+        """Say that all history was noted from `reach` seconds ago on: the store may be relied on.
 
         Raises:
             StoreUnavailable: it was lost again meanwhile, or cannot be reached.

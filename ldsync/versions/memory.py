@@ -22,6 +22,7 @@ class MemoryVersions:
     """
 
     shared = False
+    losses = 0
     state = StoreState.UP
     problem = ""
 

@@ -34,8 +34,8 @@ def open_versions(ordering: OrderingSettings, environment: str, metrics: Metrics
         environment,
         retention=ordering.retention_seconds,
         timeout=ordering.redis_timeout_seconds,
-        # History is read when partitions are assigned (R5), and not again when marks are lost
-        # later: such a store is used when nothing that was sent before can be applied any more.
+        # Of several replicas none knows when all have noted their history (R5). So a cold store is
+        # used when nothing that was sent before can be applied any more.
         warm_after=ordering.settle_seconds,
         metrics=metrics,
     )

@@ -76,6 +76,7 @@ class RedisVersions:
         self._generation = ""
         self._kept_since = math.inf
         self._cold_since = math.inf
+        self.losses = 0
         self._concerns: set[str] = set()
         self._alarm = asyncio.Event()
         self._told: StoreState | None = None
@@ -178,6 +179,7 @@ class RedisVersions:
         self._kept_since = now - kept
         if generation != self._generation:
             if self._generation:
+                self.losses += 1
                 self._metrics.version_store_errors[StoreTrouble.LOST].inc()
                 self._log.error("ordering.marks_lost", detail=_LOST)
             self._generation = generation
@@ -218,9 +220,9 @@ class RedisVersions:
         self._metrics.version_store_assumed_warm.inc()
         self._log.warning(
             "ordering.assumed_warm",
-            detail="the version store in Redis was empty or lost marks, and is used again without "
-            "them: an event older than one that was written before may win now; nothing is known "
-            "of what was written before",
+            detail="the version store in Redis was empty or lost marks, and is used again although "
+            "nobody knows that all of them were noted again: an event older than one that was "
+            "written before may win now",
             cold_seconds=round(time.monotonic() - self._cold_since, 1),
         )
         self._enter(StoreState.UP, "")

@@ -6,17 +6,32 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from ldsync.demo.broker import EmbeddedBroker, leader_syncs_last
+from ldsync.demo.broker import Api, EmbeddedBroker, leader_syncs_last
 from ldsync.demo.simulator import Fault
+from ldsync.sync.states import State
+from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.base import StoreState
+from ldsync.versions.redis import RedisVersions
 from tests.support.gates import MARK, READ_AGAIN, WRITE, Gates
 from tests.support.real_redis import RealRedis
 from tests.support.redis_fixtures import own_redis, redis, shared_redis
-from tests.support.worker_rig import Hand, Rig, events_of, patches, people, rigged
+from tests.support.worker_rig import (
+    ENVIRONMENT,
+    PROJECT,
+    Hand,
+    Rig,
+    events_of,
+    patches,
+    people,
+    rigged,
+)
 
 __all__ = ["own_redis", "redis", "shared_redis"]
 
 pytestmark = pytest.mark.redis
+
+REBALANCING = 27
+LONG = 60.0  # seconds: no store is assumed to be warm while a test lasts
 
 
 @pytest.fixture
@@ -131,7 +146,7 @@ async def test_while_redis_is_away_nothing_is_written_and_everything_consumed(
     rig: Rig, own_redis: RealRedis
 ) -> None:
     """Never unordered; the budget still bounds what is held (P3); then it goes on at once."""
-    hand = rig.work(redis_url=own_redis.url, max_changes=100, redis_timeout=0.5)
+    hand = rig.work(redis_url=own_redis.url, max_changes=100)
     await rig.enter("a")
     await rig.until_settled()
     own_redis.kill()
@@ -171,7 +186,7 @@ async def test_a_redis_that_hangs_in_the_middle_of_a_write_holds_its_settlement(
         assert not any((await rig.committed()).values())
     gates.let_all_go()
     await rig.until_settled()
-    assert hand.metric("ldsync_retries_total", reason="version_store") == 1.0
+    assert hand.metric("ldsync_retries_total", reason="version_store") >= 1.0
 
 
 async def test_a_redis_that_was_emptied_is_cold_until_its_settle_time_is_over(
@@ -193,6 +208,61 @@ async def test_a_redis_that_was_emptied_is_cold_until_its_settle_time_is_over(
     assert said.count("ordering.marks_lost") == 1
     assert said[-2:] == ["ordering.assumed_warm", "ordering.store_up"]
     assert hand.metric("ldsync_version_store_assumed_warm_total") == 2.0
+
+
+async def _warm_store(server: RealRedis) -> RedisVersions:
+    """A store that was declared warm, as after a long life."""
+    store = RedisVersions(
+        server.url,
+        f"{PROJECT}/{ENVIRONMENT}",
+        retention=3600.0,
+        timeout=2.0,
+        warm_after=None,
+        metrics=Metrics(),
+    )
+    await store.look()
+    await store.mark_warm(3600.0, 0.0)
+    return store
+
+
+async def test_marks_that_were_lost_are_read_from_the_topic_at_the_next_assignment(
+    rig: Rig, own_redis: RealRedis
+) -> None:
+    """R5: what this process has consumed is in memory of nobody; it is history like all else."""
+    await (await _warm_store(own_redis)).close()
+    hand = rig.work(redis_url=own_redis.url, settle=LONG)
+    late = rig.event("a")
+    await rig.enter("a", entered=False)
+    await rig.until_settled()
+    own_redis.restart()
+    await hand.until(lambda: state_of(hand) is StoreState.COLD, "the store is cold")
+    rig.broker.fail(Api.HEARTBEAT, REBALANCING)
+    await hand.until(lambda: state_of(hand) is StoreState.UP, "history was noted")
+    await rig.write(late)
+    await rig.until_settled()
+    assert rig.sim.included("vip") == set()
+    assert hand.parts.journal.outcomes["skipped", "stale"] == 1
+    assert hand.metric("ldsync_version_store_assumed_warm_total") == 0.0
+
+
+async def test_a_replica_that_has_read_its_own_partitions_does_not_speak_for_others(
+    rig: Rig, own_redis: RealRedis
+) -> None:
+    """R7: the marks of the other partitions may still be missing."""
+    store = await _warm_store(own_redis)
+    first = rig.work(redis_url=own_redis.url, settle=LONG)
+    await rig.enter("a", partition=0)
+    await rig.enter("b", partition=1)
+    await rig.until_settled()
+    own_redis.restart()
+    await first.until(lambda: state_of(first) is StoreState.COLD, "the store is cold")
+    second = rig.work(redis_url=own_redis.url, settle=LONG)
+    for hand in (first, second):
+        await hand.until_assigned(1)
+        await hand.until(lambda hand=hand: hand.worker.state is State.RUNNING, "it runs")
+    await store.look()
+    assert store.state is StoreState.COLD
+    await store.close()
 
 
 async def test_a_stop_while_redis_is_away_ends_in_time_and_loses_nothing(

@@ -93,6 +93,11 @@ class GatedVersions:
         return self._versions.state
 
     @property
+    def losses(self) -> int:
+        """As the store says."""
+        return self._versions.losses
+
+    @property
     def problem(self) -> str:
         """As the store says."""
         return self._versions.problem

@@ -81,3 +81,10 @@ def test_a_partition_can_be_forgotten(coverage: Coverage) -> None:
     coverage.forget(P)
     coverage.forget(P)
     assert coverage.unknown_from(P, 150, 180) == 150
+
+
+def test_of_what_was_lost_nothing_is_known(coverage: Coverage) -> None:
+    """A store that forgot it makes every partition as one that never was ours."""
+    coverage.note(partition(1), 100, 200)
+    coverage.clear()
+    assert [coverage.unknown_from(each, 100, 200) for each in (P, partition(1))] == [100, 100]

@@ -18,10 +18,10 @@ from ldsync.versions.advice import replicas_concern, server_concerns, settings_c
         pytest.param(OrderingSettings(store="redis", retention_seconds=14_399.0), 1, id="short"),
     ],
 )
-def test_a_retention_shorter_than_retries_is_a_concern(
+def test_a_retention_shorter_than_the_horizon_is_a_concern(
     ordering: OrderingSettings, concerns: int
 ) -> None:
-    """Segment delivers an event again for four hours."""
+    """It would be known for less time than events may be late."""
     found = settings_concerns(ordering)
     assert len(found) == concerns
     assert all("ordering.retention_seconds is 14399" in each for each in found)

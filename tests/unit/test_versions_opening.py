@@ -13,7 +13,7 @@ from ldsync.config import OrderingSettings, Settings
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.base import StoreMisconfigured
 from ldsync.versions.memory import MemoryVersions
-from ldsync.versions.opening import examine, open_versions
+from ldsync.versions.opening import Examined, examine, open_versions
 from ldsync.versions.redis import RedisVersions
 from tests.support.configs import REQUIRED, write
 
@@ -32,6 +32,11 @@ def test_the_configured_store_is_made(ordering: OrderingSettings, kind: type) ->
     store = open_versions(ordering, "p/e", Metrics())
     assert isinstance(store, kind)
     assert store.shared is (kind is RedisVersions)
+
+
+async def test_nothing_is_wrong_with_memory_by_itself() -> None:
+    """Nor is there anything to look at."""
+    assert await examine(OrderingSettings()) == Examined("", ())
 
 
 WITHOUT_REDIS = """
