@@ -17,7 +17,7 @@ checksum = $(shell cat $(1) pyproject.toml | cksum | cut -d ' ' -f 1)
 DEV_READY := $(VENV)/.ready-$(call checksum,requirements/dev.txt)
 DEMO_READY := $(DEMO_VENV)/.ready-$(call checksum,requirements/demo.txt)
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+	--no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench letters lock image clean

@@ -154,8 +154,9 @@ async def test_a_member_of_an_ambiguous_attempt_waits_its_settle_time(rig: Rig) 
     await rig.until_settled()
     writes = list(rig.sim.log.writes("vip", "a"))
     assert first.late
-    assert writes[1].exchange.arrived - first.arrived >= 2.0
-    assert next(iter(rig.sim.log.writes("vip", "b"))).exchange.arrived - first.arrived < 2.0
+    # Counted from when it was sent, which was a little before it arrived.
+    assert writes[1].exchange.arrived - first.arrived >= 1.9
+    assert next(iter(rig.sim.log.writes("vip", "b"))).exchange.arrived - first.arrived < 1.9
     assert rig.sim.included("vip") == {"b"}
 
 

@@ -16,7 +16,7 @@ import ldsync
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-PIN = re.compile(r"^([a-z0-9.-]+)==(\S+)", re.MULTILINE)
+PIN = re.compile(r"^([a-z0-9.-]+)(?:\[[a-z0-9, -]+\])?==(\S+)", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
