@@ -228,8 +228,11 @@ class Buffer:
 
         Only of pages opened before a time (monotonic seconds), and not what is in flight (P4) or in
         its settle time (R1). None if there is nothing of that sort. They leave the buffer as
-        `PARKED`, and the segment goes on waiting; their records stay held until `release`.
+        `PARKED`, and the segment goes on waiting; their records stay held until `release`. Only of
+        segments with one write at a time: those of the others wait.
         """
+        if self._limits.writes_per_segment > 1:
+            return None
         lane = self._lanes.get(segment)
         taken = None if lane is None else lane.park(now, self._limits, opened_before)
         if lane is None or taken is None:

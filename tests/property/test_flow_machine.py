@@ -406,7 +406,7 @@ class Flow(RuleBasedStateMachine):
                 for part in record.parts
             ), key
 
-    @precondition(lambda self: self.waiting)
+    @precondition(lambda self: self.waiting and self.writes == 1)
     @rule(pick=picks, age=st.sampled_from([0.0, 0.0, 2.0, 5.0]), soon=st.booleans())
     def park(self, pick: int, age: float, *, soon: bool) -> None:
         """The oldest changes of a segment are moved elsewhere, and are safe soon or later.
