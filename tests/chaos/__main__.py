@@ -5,7 +5,6 @@ kept in a directory that is named; `make chaos SEED=n RUNS=1` runs a seed again.
 """
 
 import argparse
-import asyncio
 import multiprocessing
 import os
 import queue
@@ -13,13 +12,10 @@ import shutil
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.ground import Ground
-from tests.chaos.plan import plan
-from tests.chaos.run import Report, run
+from tests.chaos.job import job
 
 _JOBS_PER_CORE = 2
 
@@ -35,14 +31,14 @@ def main() -> int:
     for seed in range(wanted.seed, wanted.seed + wanted.runs):
         seeds.put(seed)
     jobs = [
-        context.Process(target=_job, args=(directory, number, seeds, reports, deadline))
+        context.Process(target=job, args=(directory, number, seeds, reports, deadline))
         for number in range(min(wanted.jobs, wanted.runs))
     ]
-    for job in jobs:
-        job.start()
+    for each in jobs:
+        each.start()
     runs, failed = _listen(jobs, reports)
-    for job in jobs:
-        job.join()
+    for each in jobs:
+        each.join()
     minutes = (time.monotonic() - began) / 60
     print(
         f"{runs} runs from seed {wanted.seed} in {minutes:.1f} minutes with {len(jobs)} jobs: "
@@ -67,9 +63,10 @@ def _arguments() -> argparse.Namespace:
 
 def _listen(jobs: list[Any], reports: Any) -> tuple[int, set[int]]:
     """Print the reports as they come, until all jobs have ended; their number, and who failed."""
-    runs, failed = 0, set()
+    runs = 0
+    failed: set[int] = set()
     while True:
-        ended = not any(job.is_alive() for job in jobs)
+        ended = not any(each.is_alive() for each in jobs)
         try:
             seed, text, violations = reports.get(timeout=0.5)
         except queue.Empty:
@@ -82,38 +79,6 @@ def _listen(jobs: list[Any], reports: Any) -> tuple[int, set[int]]:
             print(f"  {violation[:2000]}", flush=True)
         if violations:
             failed.add(seed)
-
-
-def _job(directory: Path, number: int, seeds: Any, reports: Any, deadline: float | None) -> None:
-    """One seed after the other, on ground of its own, in a process of its own."""
-    try:
-        asyncio.run(_runs(directory, number, seeds, reports, deadline))
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-async def _runs(
-    directory: Path, number: int, seeds: Any, reports: Any, deadline: float | None
-) -> None:
-    ground = Ground(directory / f"ground-{number}")
-    try:
-        while deadline is None or time.monotonic() < deadline:
-            try:
-                seed = seeds.get(timeout=0.2)
-            except queue.Empty:
-                return
-            own = directory / f"seed-{seed}"
-            report = Report(plan(seed), own)
-            try:
-                report = await run(plan(seed), ground, own)
-            except Exception:  # noqa: BLE001 - a run that cannot be judged is a failure, told as such
-                report.violations = [f"the run itself failed:\n{traceback.format_exc()}"]
-            if not report.violations:
-                shutil.rmtree(own, ignore_errors=True)
-            reports.put((seed, str(report), report.violations))
-    finally:
-        await ground.clear()
-        shutil.rmtree(directory / f"ground-{number}", ignore_errors=True)
 
 
 if __name__ == "__main__":

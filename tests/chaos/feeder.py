@@ -7,13 +7,19 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from tests.chaos.history import Post
 
 _LIMIT = 60.0  # seconds that what was written may take to arrive
 _TRANSACTION = 0.7  # seconds of the history in one transaction
-_SETTINGS = {"linger.ms": 5, "acks": "all", "enable.idempotence": True, "log_level": 0}
+_SETTINGS = {
+    "linger.ms": 5,
+    "acks": "all",
+    "enable.idempotence": True,
+    "topic.metadata.refresh.interval.ms": 500,
+    "log_level": 0,
+}
 
 
 class Feeder:
@@ -61,16 +67,24 @@ class Feeder:
                 return
             while post.partition >= self.known and not self._over.wait(0.05):
                 pass
-            while True:
-                try:
-                    producer.produce(
-                        self._topic, value=post.value, key=post.key, partition=post.partition
-                    )
-                except BufferError:
-                    producer.poll(0.05)
-                else:
-                    break
-            producer.poll(0)
+            self._send(producer, post)
+
+    def _send(self, producer: Producer, post: Post) -> None:
+        """Give a record to the producer, as soon as it has room and knows the partition."""
+        while not self._over.is_set():
+            try:
+                producer.produce(
+                    self._topic, value=post.value, key=post.key, partition=post.partition
+                )
+            except BufferError:
+                producer.poll(0.05)
+            except KafkaException as problem:
+                if problem.args[0].code() != KafkaError._UNKNOWN_PARTITION:  # noqa: SLF001 - so named
+                    raise
+                self._over.wait(0.2)
+            else:
+                break
+        producer.poll(0)
 
     def _transaction(self, posts: Sequence[Post], began: float, *, commit: bool) -> None:
         """What the brokers do not take is aborted by them, after a while."""

@@ -54,9 +54,9 @@ class Report:
         )
 
 
-async def run(plan: Plan, ground: Ground, directory: Path) -> Report:
-    """Carry a plan out and judge what came of it."""
-    report = Report(plan, directory)
+async def run(report: Report, ground: Ground) -> None:
+    """Carry the plan of a report out, judge what came of it, and fill the report in."""
+    plan, directory = report.plan, report.directory
     began = time.monotonic()
     watch = asyncio.create_task(_watch_lag(report))
     scene = Scene(plan, ground, directory)
@@ -72,7 +72,6 @@ async def run(plan: Plan, ground: Ground, directory: Path) -> Report:
         watch.cancel()
         await scene.tear_down()
         report.seconds = time.monotonic() - began
-    return report
 
 
 def _verdict(found: Evidence) -> list[str]:

@@ -65,7 +65,7 @@ class RealKafka:
         config: Further broker settings.
         advertised: Listeners without security beside the usual one, each named by the port under
             which clients are told to come back: that of a proxy which leads to `port(name)`.
-        joins: A started node whose cluster this one becomes a second broker of; it votes on nothing.
+        joins: A started node, whose cluster this one becomes a second broker of.
         jvm: Further options of the Java machine, after ours.
     """
 
@@ -97,7 +97,8 @@ class RealKafka:
         self._names = itertools.count()
         # It may not begin with "-": the tool that formats would take it for an option.
         identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self._identity: str = joins._identity if joins else f"k{identity[1:]}"
+        #: The cluster's.
+        self.identity: str = joins.identity if joins else f"k{identity[1:]}"
         self.admin = KafkaAdmin(self.bootstrap_servers)
 
     @property
@@ -111,7 +112,7 @@ class RealKafka:
         return self._process is not None
 
     def port(self, listener: str) -> int:
-        """Where it listens for clients of one of the listeners `advertised`."""
+        """Where it listens for those of a listener, by its name."""
         return self._ports[listener]
 
     @property
@@ -189,7 +190,7 @@ class RealKafka:
     def _format(self, properties: Path, log: IO[bytes]) -> None:
         tool = [*_java(), "kafka.tools.StorageTool", "format"]
         tool += [] if self._joins else ["--standalone"]
-        command = [*tool, "-t", self._identity, "-c", str(properties)]
+        command = [*tool, "-t", self.identity, "-c", str(properties)]
         if subprocess.run(command, stdout=log, stderr=log, check=False).returncode != 0:
             properties.unlink()
             raise KafkaUnavailable(f"Kafka's storage was not formatted:\n{self._last_words()}")
@@ -198,7 +199,7 @@ class RealKafka:
         return (self.directory / "server.log").read_text(errors="replace")[-4000:]
 
     def _config(self) -> dict[str, str]:
-        controller = (self._joins or self)._ports["CONTROLLER"]
+        controller = (self._joins or self).port("CONTROLLER")
         ports = dict(self._ports)
         if self._joins:
             del ports["CONTROLLER"]
