@@ -79,7 +79,9 @@ def _events(plan: Plan, rng: random.Random, start: datetime) -> Iterator[Post]:
         flags[place] = flag
         moment = first + span * share * 0.9
         if plan.disordered:
-            moment -= timedelta(milliseconds=rng.randint(0, 1_200_000 if rng.random() < 0.3 else 60_000))
+            moment -= timedelta(
+                milliseconds=rng.randint(0, 1_200_000 if rng.random() < 0.3 else 60_000)
+            )
         if rng.random() < 0.01:
             moment = start + timedelta(hours=rng.randint(1, 48))  # a clock that is ahead
         # Unique to the microsecond, so that two that disagree never tie by chance.

@@ -25,6 +25,7 @@ class Trouble(StrEnum):
     HANG = "hang"  # neither
     CUT_LAUNCHDARKLY = "cut_launchdarkly"  # the cable of one process
     CUT_KAFKA = "cut_kafka"
+    SLOW = "slow"  # requests take effect late, or are answered late, but in time for the client
     STORM = "storm"  # 429 for everything
     ERRORS = "errors"  # 5xx
     APPROVALS = "approvals"  # are required for a while
@@ -90,7 +91,7 @@ def schedule(
     rng: random.Random, *, seconds: float, replicas: int, brokers: int, redis: bool, grows: bool
 ) -> tuple[Step, ...]:
     """Five to nine troubles in `seconds`, in the order of their beginnings."""
-    elsewhere = {*_OF_REDIS, *_COSTLY, Trouble.ADD_PARTITIONS}
+    elsewhere = {*_OF_REDIS, *_COSTLY, Trouble.ADD_PARTITIONS, Trouble.SLOW}
     usual = [each for each in Trouble if each not in elsewhere]
     chosen = rng.choices(usual, k=rng.randint(4, 7))
     if redis and rng.random() < 0.6:

@@ -147,7 +147,9 @@ class Scene:
                 "group_id": self.group,
                 "client_id": f"replica-{slot}",
             },
-            "launchdarkly": {"base_url": f"http://{address(number)}:{self.ground.cables[slot].port}"},
+            "launchdarkly": {
+                "base_url": f"http://{address(number)}:{self.ground.cables[slot].port}"
+            },
         }
         if self.redis is not None:
             own["ordering"] = {"redis_url": self.redis.url, "redis_timeout_seconds": 1.0}
