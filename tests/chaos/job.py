@@ -7,11 +7,13 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.chaos.ground import Ground
-from tests.chaos.plan import Plan
 from tests.chaos.run import Report, run
+
+if TYPE_CHECKING:
+    from tests.chaos.plan import Plan
 
 
 def job(directory: Path, number: int, plans: Any, reports: Any, deadline: float | None) -> None:

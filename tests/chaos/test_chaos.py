@@ -1,4 +1,4 @@
-"""Three minutes of chaos: what `make chaos` does for hours, with seeds that meet with everything."""
+"""Three minutes of chaos: what `make chaos` does for hours, with seeds that meet everything."""
 
 import subprocess
 import sys
