@@ -25,6 +25,7 @@ class Trouble(StrEnum):
     HANG = "hang"  # neither
     CUT_LAUNCHDARKLY = "cut_launchdarkly"  # the cable of one process
     CUT_KAFKA = "cut_kafka"
+    SLOW = "slow"  # requests take effect late, or are answered late, but in time for the client
     STORM = "storm"  # 429 for everything
     ERRORS = "errors"  # 5xx
     APPROVALS = "approvals"  # are required for a while

@@ -13,6 +13,7 @@ from tests.chaos.mischief import Step, Trouble
 from tests.chaos.plan import SETTLE
 from tests.chaos.scene import Scene
 
+_SLOW = 0.8  # seconds; a client waits for 1.5
 _WRITES = "P*"  # PATCH and POST; what is only read does not matter for what is tested here
 
 
@@ -100,6 +101,11 @@ async def _hang(scene: Scene, step: Step) -> None:
     await _fault(scene, Fault(answer=Answer.HANG), step.seconds)
 
 
+async def _slow(scene: Scene, step: Step) -> None:
+    late = {"delay_seconds": _SLOW} if step.how else {"answer_delay_seconds": _SLOW}
+    await _fault(scene, Fault(route=f"{_WRITES} /*", **late), step.seconds)
+
+
 async def _storm(scene: Scene, step: Step) -> None:
     await _fault(scene, Fault(status=429, reset_seconds=0.7), step.seconds)
 
@@ -162,6 +168,7 @@ _HOW: dict[Trouble, Callable[[Scene, Step], Awaitable[None]]] = {
     Trouble.HANG: _hang,
     Trouble.CUT_LAUNCHDARKLY: _cut_launchdarkly,
     Trouble.CUT_KAFKA: _cut_kafka,
+    Trouble.SLOW: _slow,
     Trouble.STORM: _storm,
     Trouble.ERRORS: _errors,
     Trouble.APPROVALS: _approvals,

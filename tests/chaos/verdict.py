@@ -1,6 +1,7 @@
 """What the judge says: violations, each a sentence, and how much was looked at."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -41,6 +42,9 @@ class Verdict:
     def blame(self, rule: str, what: str, at: float | None = None) -> None:
         """Add a violation."""
         self.violations.append(Violation(rule, what, at))
+
+    def __iter__(self) -> Iterator[Violation]:
+        return iter(self.violations)
 
     @property
     def rules(self) -> list[str]:
