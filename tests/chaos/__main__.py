@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.job import job
+from tests.chaos.plan import Plan, plan
+from tests.chaos.regressions import REGRESSIONS
 
-_JOBS_PER_CORE = 2
+_JOBS_PER_CORE = 3
 
 
 def main() -> int:
@@ -25,36 +27,50 @@ def main() -> int:
     wanted = _arguments()
     directory = wanted.directory or Path(tempfile.mkdtemp(prefix="ldsync-chaos-"))
     deadline = time.monotonic() + wanted.minutes * 60 if wanted.minutes else None
+    seeds = wanted.seeds or range(wanted.seed, wanted.seed + wanted.runs)
+    plans = [plan(seed) for seed in seeds]
+    if wanted.regressions:
+        plans = [each.plan for each in REGRESSIONS]
     began = time.monotonic()
-    context = multiprocessing.get_context("spawn")
-    seeds, reports = context.Queue(), context.Queue()
-    for seed in range(wanted.seed, wanted.seed + wanted.runs):
-        seeds.put(seed)
-    jobs = [
-        context.Process(target=job, args=(directory, number, seeds, reports, deadline))
-        for number in range(min(wanted.jobs, wanted.runs))
-    ]
-    for each in jobs:
-        each.start()
+    jobs, reports = _start(directory, plans, wanted.jobs, deadline)
     runs, failed = _listen(jobs, reports)
     for each in jobs:
         each.join()
     minutes = (time.monotonic() - began) / 60
     print(
-        f"{runs} runs from seed {wanted.seed} in {minutes:.1f} minutes with {len(jobs)} jobs: "
+        f"{runs} of {len(plans)} runs in {minutes:.1f} minutes, {len(jobs)} at once: "
         f"{len(failed)} with violations {sorted(failed) or ''}"
     )
     if failed:
-        print(f"The evidence is in {directory}/seed-…")
+        print(f"The evidence is in {directory}/seed-…, to be judged again by tests.chaos.judge")
     elif wanted.directory is None:
         shutil.rmtree(directory, ignore_errors=True)
-    return 1 if failed or not runs else 0
+    return 1 if failed or (plans and not runs) else 0
+
+
+def _start(
+    directory: Path, plans: list[Plan], at_once: int, deadline: float | None
+) -> tuple[list[Any], Any]:
+    """Processes that carry out the plans, and the queue of their reports."""
+    context = multiprocessing.get_context("spawn")
+    waiting, reports = context.Queue(), context.Queue()
+    for waits in plans:
+        waiting.put(waits)
+    jobs = [
+        context.Process(target=job, args=(directory, number, waiting, reports, deadline))
+        for number in range(min(at_once, len(plans)))
+    ]
+    for each in jobs:
+        each.start()
+    return jobs, reports
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1, help="of the first run")
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead: each of these")
+    parser.add_argument("--regressions", action="store_true", help="instead: what once failed")
     parser.add_argument("--jobs", type=int, default=_JOBS_PER_CORE * (os.cpu_count() or 1))
     parser.add_argument("--minutes", type=float, default=0, help="begin no run after that")
     parser.add_argument("--directory", type=Path, help="for what is kept; made if missing")

@@ -79,9 +79,8 @@ def _events(plan: Plan, rng: random.Random, start: datetime) -> Iterator[Post]:
         flags[place] = flag
         moment = first + span * share * 0.9
         if plan.disordered:
-            moment -= timedelta(
-                milliseconds=rng.randint(0, 1_200_000 if rng.random() < 0.3 else 60_000)
-            )
+            late = 1_200_000 if rng.random() < 0.3 else 60_000
+            moment -= timedelta(milliseconds=rng.randint(0, late))
         if rng.random() < 0.01:
             moment = start + timedelta(hours=rng.randint(1, 48))  # a clock that is ahead
         # Unique to the microsecond, so that two that disagree never tie by chance.
@@ -90,10 +89,13 @@ def _events(plan: Plan, rng: random.Random, start: datetime) -> Iterator[Post]:
         if plan.keyed and before is not None and rng.random() < 0.05:
             moment = before  # a tie within one partition: what comes later wins
         times[place] = moment
-        yield _change(user, group, flag, moment, number, at, partition)
+        call = "track" if number % 3 == 0 else "identify"
+        value = _event(user, group, moment, flag=flag, call=call)
+        key = f"{_name(user)}/{number}".encode()  # compaction leaves it alone
+        yield Post(at, partition, key, value)
         if rng.random() < 0.04:  # delivered twice
             again = partition if plan.keyed else rng.randrange(plan.partitions)
-            yield _change(user, group, flag, moment, number, at + rng.uniform(0, 4), again)
+            yield Post(at + rng.uniform(0, 4), again, key + b"/again", value)
 
 
 def _partition(plan: Plan, rng: random.Random, user: int, at: float) -> int | None:
@@ -104,13 +106,10 @@ def _partition(plan: Plan, rng: random.Random, user: int, at: float) -> int | No
     return None if partition >= plan.partitions and at < SECONDS * 0.5 else partition
 
 
-def _change(
-    user: int, group: int, flag: bool, moment: datetime, number: int, at: float, partition: int
-) -> Post:
-    call = "track" if number % 3 == 0 else "identify"
+def _event(user: int, group: int, moment: datetime, *, flag: bool, call: str) -> bytes:
     event = engage_event(_name(user), audience(group), flag, moment, call=call)
     event["timestamp"] = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return Post(at, partition, f"{_name(user)}/{number}/{partition}".encode(), _json(event))
+    return _json(event)
 
 
 def _other(

@@ -90,14 +90,14 @@ _LAST = 0.85  # of the time; what begins later would meet with nothing
 def schedule(
     rng: random.Random, *, seconds: float, replicas: int, brokers: int, redis: bool, grows: bool
 ) -> tuple[Step, ...]:
-    """Five to nine troubles in `seconds`, in the order of their beginnings."""
-    elsewhere = {*_OF_REDIS, *_COSTLY, Trouble.ADD_PARTITIONS, Trouble.SLOW}
+    """Five to eleven troubles in `seconds`, in the order of their beginnings."""
+    elsewhere = {*_OF_REDIS, *_COSTLY, Trouble.ADD_PARTITIONS}
     usual = [each for each in Trouble if each not in elsewhere]
-    chosen = rng.choices(usual, k=rng.randint(4, 7))
+    chosen = rng.choices(usual, k=rng.randint(5, 9))
     if redis and rng.random() < 0.6:
         chosen.append(rng.choice(_OF_REDIS))
     if rng.random() < 0.35:
-        chosen.append(rng.choice(_COSTLY if brokers > 1 else _COSTLY[:2]))
+        chosen.append(rng.choice(_COSTLY[:2] if brokers == 1 else [*_COSTLY, Trouble.LEADER_MOVE]))
     steps = [_step(rng, each, seconds, replicas, brokers) for each in chosen]
     if grows:
         # A group learns of new partitions within a minute, or with its next rebalance.

@@ -42,6 +42,8 @@ class Living:
     def told(self, limit: int, tolerated: tuple[int, ...]) -> Life:
         """What is known of it."""
         still = [] if self.stopped is None else [Freeze(self.stopped, None)]
+        if not self.process.output:  # Python was not that far: nobody could take a signal yet
+            tolerated = (*tolerated, 128 + signal.SIGTERM)
         return Life(
             number=self.number,
             started=self.started,

@@ -75,7 +75,7 @@ async def run(report: Report, ground: Ground) -> None:
 
 
 def _verdict(found: Evidence) -> list[str]:
-    return [str(violation) for violation in judge(found)]
+    return [str(violation) for violation in judge(found).violations]
 
 
 async def _live(scene: Scene) -> Quiet:

@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldsync.demo.simulator import Simulator
 from tests.chaos.cluster import Cluster
@@ -14,7 +14,9 @@ from tests.chaos.ground import Ground
 from tests.chaos.plan import SESSION, SETTLE, Plan
 from tests.chaos.replica import Living, Replica
 from tests.support.ldsync_process import TOKEN, LdsyncProcess, Tables, merged
-from tests.support.real_redis import RealRedis
+
+if TYPE_CHECKING:
+    from tests.support.real_redis import RealRedis
 
 PROJECT, ENVIRONMENT = "shop", "production"
 

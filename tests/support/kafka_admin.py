@@ -52,9 +52,7 @@ class KafkaAdmin:
         replicas: int = 1,
     ) -> None:
         """Create a topic and wait until every partition has a leader."""
-        topic = _admin.NewTopic(
-            name, num_partitions=partitions, replication_factor=replicas, config=dict(config or {})
-        )
+        topic = _admin.NewTopic(name, partitions, replicas, config=dict(config or {}))
         self._client.create_topics([topic], operation_timeout=LIMIT)[name].result(LIMIT)
         deadline = time.monotonic() + LIMIT
         while len(self.partitions(name)) < partitions or not self._is_led(name):
@@ -90,8 +88,7 @@ class KafkaAdmin:
 
     def prefer_first_replicas(self) -> None:
         """Have every partition led by the first of its replicas, where that is in step."""
-        answer = self._client.elect_leaders(ElectionType.PREFERRED, None)
-        answer.result(LIMIT)
+        self._client.elect_leaders(ElectionType.PREFERRED, None).result(LIMIT)
 
     def partitions(self, topic: str) -> list[int]:
         """The partition numbers of a topic."""
