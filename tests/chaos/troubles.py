@@ -102,8 +102,9 @@ async def _hang(scene: Scene, step: Step) -> None:
 
 
 async def _slow(scene: Scene, step: Step) -> None:
-    late = {"delay_seconds": _SLOW} if step.how else {"answer_delay_seconds": _SLOW}
-    await _fault(scene, Fault(route=f"{_WRITES} /*", **late), step.seconds)
+    before, after = (_SLOW, 0.0) if step.how else (0.0, _SLOW)
+    fault = Fault(route=f"{_WRITES} /*", delay_seconds=before, answer_delay_seconds=after)
+    await _fault(scene, fault, step.seconds)
 
 
 async def _storm(scene: Scene, step: Step) -> None:
