@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from ldsync.demo.simulator import Answer, Apply, Fault
 from ldsync.demo.simulator.refusal import Refusal
 from tests.chaos.evidence import Deletion, StoreLoss
-from tests.chaos.history import audience
+from tests.chaos.history import audience, user_key
 from tests.chaos.mischief import Step, Trouble
 from tests.chaos.plan import SETTLE
 from tests.chaos.scene import Scene
+from tests.support.ldsync_process import TOKEN
 
 _SLOW = 0.8  # seconds; a client waits for 1.5
 _WRITES = "P*"  # PATCH and POST; what is only read does not matter for what is tested here
@@ -121,6 +122,17 @@ async def _approvals(scene: Scene, step: Step) -> None:
     scene.simulator.environment.approvals_required = False
 
 
+async def _token(scene: Scene, step: Step) -> None:
+    scene.simulator.token = f"{TOKEN}-another"
+    await asyncio.sleep(step.seconds)
+    scene.simulator.token = TOKEN
+
+
+async def _poison(scene: Scene, step: Step) -> None:
+    fault = Fault(route=f"{_WRITES} /*", member=user_key(step.target), status=400)
+    await _fault(scene, fault, step.seconds)
+
+
 async def _delete_segment(scene: Scene, step: Step) -> None:
     key = audience(step.target)
     with contextlib.suppress(Refusal):  # it is not there yet
@@ -173,6 +185,8 @@ _HOW: dict[Trouble, Callable[[Scene, Step], Awaitable[None]]] = {
     Trouble.STORM: _storm,
     Trouble.ERRORS: _errors,
     Trouble.APPROVALS: _approvals,
+    Trouble.TOKEN: _token,
+    Trouble.POISON: _poison,
     Trouble.DELETE_SEGMENT: _delete_segment,
     Trouble.ADD_PARTITIONS: _add_partitions,
 }
