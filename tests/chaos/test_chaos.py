@@ -8,7 +8,6 @@ import pytest
 
 from tests.chaos.mischief import Trouble
 from tests.chaos.plan import Plan, plan
-from tests.chaos.regressions import REGRESSIONS
 
 pytestmark = [pytest.mark.broker, pytest.mark.redis, pytest.mark.xdist_group("chaos")]
 
@@ -50,7 +49,6 @@ def test_promises_are_kept_under_fire(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(not REGRESSIONS, reason="nothing has failed yet")
 def test_what_once_failed_does_not_fail_again(tmp_path: Path) -> None:
     """The plans of `regressions`, with their stories there."""
     _run(tmp_path, "--regressions")
