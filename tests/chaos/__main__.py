@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.job import job
-from tests.chaos.plan import Plan, plan
+from tests.chaos.plan import plan
 from tests.chaos.regressions import REGRESSIONS
 
 _JOBS_PER_CORE = 3
@@ -32,10 +32,19 @@ def main() -> int:
     if wanted.regressions:
         plans = [each.plan for each in REGRESSIONS]
     began = time.monotonic()
-    jobs, reports = _start(directory, plans, wanted.jobs, deadline)
+    context = multiprocessing.get_context("spawn")
+    waiting, reports = context.Queue(), context.Queue()
+    for each in plans:
+        waiting.put(each)
+    jobs = [
+        context.Process(target=job, args=(directory, number, waiting, reports, deadline))
+        for number in range(min(wanted.jobs, len(plans)))
+    ]
+    for process in jobs:
+        process.start()
     runs, failed = _listen(jobs, reports)
-    for each in jobs:
-        each.join()
+    for process in jobs:
+        process.join()
     minutes = (time.monotonic() - began) / 60
     print(
         f"{runs} of {len(plans)} runs in {minutes:.1f} minutes, {len(jobs)} at once: "
@@ -45,24 +54,8 @@ def main() -> int:
         print(f"The evidence is in {directory}/seed-…, to be judged again by tests.chaos.judge")
     elif wanted.directory is None:
         shutil.rmtree(directory, ignore_errors=True)
-    return 1 if failed or (plans and not runs) else 0
-
-
-def _start(
-    directory: Path, plans: list[Plan], at_once: int, deadline: float | None
-) -> tuple[list[Any], Any]:
-    """Processes that carry out the plans, and the queue of their reports."""
-    context = multiprocessing.get_context("spawn")
-    waiting, reports = context.Queue(), context.Queue()
-    for waits in plans:
-        waiting.put(waits)
-    jobs = [
-        context.Process(target=job, args=(directory, number, waiting, reports, deadline))
-        for number in range(min(at_once, len(plans)))
-    ]
-    for each in jobs:
-        each.start()
-    return jobs, reports
+    complete = runs == len(plans) or (wanted.minutes and runs)
+    return 1 if failed or not complete else 0
 
 
 def _arguments() -> argparse.Namespace:

@@ -40,6 +40,11 @@ def audience(number: int) -> str:
     return f"audience_{number:02}"
 
 
+def user_key(number: int) -> str:
+    """The key of a user."""
+    return f"user-{number:04}"
+
+
 def history(plan: Plan, start: datetime) -> list[Post]:
     """All that is written, in order. `start` is now, at the beginning of the run."""
     rng = random.Random(plan.seed ^ 0x5EED)
@@ -91,7 +96,7 @@ def _events(plan: Plan, rng: random.Random, start: datetime) -> Iterator[Post]:
         times[place] = moment
         call = "track" if number % 3 == 0 else "identify"
         value = _event(user, group, moment, flag=flag, call=call)
-        key = f"{_name(user)}/{number}".encode()  # compaction leaves it alone
+        key = f"{user_key(user)}/{number}".encode()  # compaction leaves it alone
         yield Post(at, partition, key, value)
         if rng.random() < 0.04:  # delivered twice
             again = partition if plan.keyed else rng.randrange(plan.partitions)
@@ -107,7 +112,7 @@ def _partition(plan: Plan, rng: random.Random, user: int, at: float) -> int | No
 
 
 def _event(user: int, group: int, moment: datetime, *, flag: bool, call: str) -> bytes:
-    event = engage_event(_name(user), audience(group), flag, moment, call=call)
+    event = engage_event(user_key(user), audience(group), flag, moment, call=call)
     event["timestamp"] = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
     return _json(event)
 
@@ -116,7 +121,7 @@ def _other(
     rng: random.Random, number: int, user: int, at: float, partition: int, start: datetime
 ) -> Post:
     """What changes nothing: tombstones, ordinary calls, computed traits, and what is invalid."""
-    event = engage_event(_name(user), audience(0), True, start.astimezone(UTC))
+    event = engage_event(user_key(user), audience(0), True, start.astimezone(UTC))
     kind = rng.randrange(6)
     value: bytes | None = None
     if kind == 1:
@@ -134,10 +139,6 @@ def _other(
         del event["userId"]
         value = _json(event)
     return Post(at, partition, f"other/{number}".encode(), value)
-
-
-def _name(user: int) -> str:
-    return f"user-{user:04}"
 
 
 def _json(event: object) -> bytes:

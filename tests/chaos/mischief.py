@@ -30,6 +30,8 @@ class Trouble(StrEnum):
     STORM = "storm"  # 429 for everything
     ERRORS = "errors"  # 5xx
     APPROVALS = "approvals"  # are required for a while
+    TOKEN = "token"  # is not accepted for a while
+    POISON = "poison"  # a member whom LaunchDarkly refuses for a while
     DELETE_SEGMENT = "delete_segment"
     ADD_PARTITIONS = "add_partitions"
 
@@ -41,7 +43,7 @@ class Step:
     Attributes:
         at: Seconds after the beginning of the mischief.
         trouble: What.
-        target: Of a process its slot, of a broker its place, of an audience its number; else 0.
+        target: Slot of a process, place of a broker, number of an audience or user; else 0.
         seconds: How long it lasts, where it lasts.
         how: In which of two ways, where there are two.
     """
@@ -70,9 +72,12 @@ _SECONDS: dict[Trouble, tuple[float, float]] = {
     Trouble.HANG: (1.0, 5.0),
     Trouble.CUT_LAUNCHDARKLY: (0.5, 5.0),
     Trouble.CUT_KAFKA: (0.5, 9.0),
+    Trouble.SLOW: (2.0, 8.0),
     Trouble.STORM: (1.0, 4.0),
     Trouble.ERRORS: (1.0, 4.0),
     Trouble.APPROVALS: (1.0, 4.0),
+    Trouble.TOKEN: (1.0, 4.0),
+    Trouble.POISON: (2.0, 8.0),
 }
 _OF_REDIS = (Trouble.REDIS_RESTART, Trouble.REDIS_FLUSH, Trouble.REDIS_FREEZE)
 _OF_PROCESSES = (
@@ -118,6 +123,8 @@ def _step(
         target = rng.randrange(brokers)
     elif trouble is Trouble.DELETE_SEGMENT:
         target = rng.randrange(2)
+    elif trouble is Trouble.POISON:
+        target = rng.randrange(20)
     lasts = rng.uniform(*_SECONDS[trouble]) if trouble in _SECONDS else 0.0
     at = rng.uniform(0.1, _LAST) * seconds
     return Step(round(at, 2), trouble, target, round(lasts, 2), rng.random() < 0.5)

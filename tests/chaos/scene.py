@@ -13,6 +13,7 @@ from tests.chaos.feeder import Feeder
 from tests.chaos.ground import Ground
 from tests.chaos.plan import SESSION, SETTLE, Plan
 from tests.chaos.replica import Living, Replica
+from tests.support.hand_over import leave_clean
 from tests.support.ldsync_process import TOKEN, LdsyncProcess, Tables, merged
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class Scene:
         self.topic = await asyncio.to_thread(
             self.cluster.create_topic, plan.partitions, _topic_config(plan)
         )
+        if plan.clean:
+            servers = self.cluster.nodes[0].bootstrap_servers
+            await leave_clean(servers, self.group, self.topic, plan.partitions)
         await self.simulator.start("0.0.0.0")  # noqa: S104 - all loopback addresses, see _launch
         await self.ground.lead_to(int(self.simulator.url.rpartition(":")[2]))
 

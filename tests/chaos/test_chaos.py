@@ -8,11 +8,10 @@ import pytest
 
 from tests.chaos.mischief import Trouble
 from tests.chaos.plan import Plan, plan
-from tests.chaos.regressions import REGRESSIONS
 
 pytestmark = [pytest.mark.broker, pytest.mark.redis, pytest.mark.xdist_group("chaos")]
 
-SEEDS = (503, 1477, 276, 496, 232, 37, 490, 204)
+SEEDS = (561, 1293, 81, 87, 232, 1, 490, 204)
 _AT_ONCE = 3
 _CHOICES: dict[str, set[object]] = {
     "brokers": {1, 2},
@@ -50,7 +49,6 @@ def test_promises_are_kept_under_fire(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(not REGRESSIONS, reason="nothing has failed yet")
 def test_what_once_failed_does_not_fail_again(tmp_path: Path) -> None:
     """The plans of `regressions`, with their stories there."""
     _run(tmp_path, "--regressions")

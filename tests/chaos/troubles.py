@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from ldsync.demo.simulator import Answer, Apply, Fault
 from ldsync.demo.simulator.refusal import Refusal
 from tests.chaos.evidence import Deletion, StoreLoss
-from tests.chaos.history import audience
+from tests.chaos.history import audience, user_key
 from tests.chaos.mischief import Step, Trouble
 from tests.chaos.plan import SETTLE
 from tests.chaos.scene import Scene
+from tests.support.ldsync_process import TOKEN
 
 _SLOW = 0.8  # seconds; a client waits for 1.5
 _WRITES = "P*"  # PATCH and POST; what is only read does not matter for what is tested here
@@ -109,10 +110,12 @@ async def _slow(scene: Scene, step: Step) -> None:
 
 async def _letters_refused(scene: Scene, step: Step) -> None:
     """As with too few brokers in step, of which the topic asks for more than there are."""
-    set_config, topic = scene.cluster.admin.set_topic_config, f"{scene.topic}.dead-letters"
-    await asyncio.to_thread(set_config, topic, "min.insync.replicas", "3")
+    admin, topic = scene.cluster.admin, f"{scene.topic}.dead-letters"
+    while topic not in await asyncio.to_thread(admin.topics):
+        await asyncio.sleep(0.2)  # the first process makes it
+    await asyncio.to_thread(admin.set_topic_config, topic, "min.insync.replicas", "3")
     await asyncio.sleep(step.seconds)
-    await asyncio.to_thread(set_config, topic, "min.insync.replicas", "1")
+    await asyncio.to_thread(admin.set_topic_config, topic, "min.insync.replicas", "1")
 
 
 async def _storm(scene: Scene, step: Step) -> None:
@@ -127,6 +130,17 @@ async def _approvals(scene: Scene, step: Step) -> None:
     scene.simulator.environment.approvals_required = True
     await asyncio.sleep(step.seconds)
     scene.simulator.environment.approvals_required = False
+
+
+async def _token(scene: Scene, step: Step) -> None:
+    scene.simulator.token = f"{TOKEN}-another"
+    await asyncio.sleep(step.seconds)
+    scene.simulator.token = TOKEN
+
+
+async def _poison(scene: Scene, step: Step) -> None:
+    fault = Fault(route=f"{_WRITES} /*", member=user_key(step.target), status=400)
+    await _fault(scene, fault, step.seconds)
 
 
 async def _delete_segment(scene: Scene, step: Step) -> None:
@@ -182,6 +196,8 @@ _HOW: dict[Trouble, Callable[[Scene, Step], Awaitable[None]]] = {
     Trouble.STORM: _storm,
     Trouble.ERRORS: _errors,
     Trouble.APPROVALS: _approvals,
+    Trouble.TOKEN: _token,
+    Trouble.POISON: _poison,
     Trouble.DELETE_SEGMENT: _delete_segment,
     Trouble.ADD_PARTITIONS: _add_partitions,
 }
