@@ -12,6 +12,7 @@ from tests.chaos.history import audience, user_key
 from tests.chaos.mischief import Step, Trouble
 from tests.chaos.plan import SETTLE
 from tests.chaos.scene import Scene
+from tests.support.eventually import eventually
 from tests.support.ldsync_process import TOKEN
 
 _SLOW = 0.8  # seconds; a client waits for 1.5
@@ -111,8 +112,11 @@ async def _slow(scene: Scene, step: Step) -> None:
 async def _letters_refused(scene: Scene, step: Step) -> None:
     """As with too few brokers in step, of which the topic asks for more than there are."""
     admin, topic = scene.cluster.admin, f"{scene.topic}.dead-letters"
-    while topic not in await asyncio.to_thread(admin.topics):
-        await asyncio.sleep(0.2)  # the first process makes it
+
+    async def is_there() -> bool:
+        return topic in await asyncio.to_thread(admin.topics)
+
+    await eventually(is_there, "the first process has made the topic of dead letters")
     await asyncio.to_thread(admin.set_topic_config, topic, "min.insync.replicas", "3")
     await asyncio.sleep(step.seconds)
     await asyncio.to_thread(admin.set_topic_config, topic, "min.insync.replicas", "1")
