@@ -360,7 +360,7 @@ NOT_TRIED: Final = {
     "R9": "a replay needs a segment that was parked, and so a long wait or a full budget while "
     "others are served, which no run has; tests/integration/test_parking.py shows the order",
     "P6": "that batches of an epoch that is over count as over: without the check such a batch "
-    "meets a lane that was emptied, and an account that is closed; tests/unit/test_buffer_epochs.py "
-    "shows it",
+    "meets a lane that was emptied and an account that is closed; "
+    "tests/unit/test_buffer_epochs.py shows it",
 }
 """What no run can show, by the promise or rule, and why."""
