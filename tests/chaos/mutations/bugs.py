@@ -189,7 +189,7 @@ PROMISES: Final = (
         ),
         frozenset({"P1", "P7", "life"}),
         _KEYED,
-        _each(Trouble.TERM, 5.0, 12.0, target=1),
+        (*_each(Trouble.HANG, 4.0, 12.0, seconds=6.0), *_each(Trouble.TERM, 5.0, 13.0, target=1)),
     ),
     Bug(
         "coalesced-uncounted",
@@ -263,11 +263,9 @@ RULES: Final = (
             ),
         ),
         frozenset({"P2", "P7", "R2"}),
-        _KEYED | {"members": 20},
-        (
-            *_each(Trouble.ERRORS, 4.0, 16.0, seconds=5.0),
-            *_each(Trouble.TERM, 5.0, 17.0, target=1),
-        ),
+        _KEYED | {"members": 150, "events": 1500},
+        # The one that follows joins while nothing can be written, and gets what the other one had.
+        (Step(4.0, Trouble.TERM, target=1), Step(5.0, Trouble.ERRORS, seconds=11.0)),
     ),
     Bug(
         "no-lease",
