@@ -26,6 +26,7 @@ class Trouble(StrEnum):
     CUT_LAUNCHDARKLY = "cut_launchdarkly"  # the cable of one process
     CUT_KAFKA = "cut_kafka"
     SLOW = "slow"  # requests take effect late, or are answered late, but in time for the client
+    LETTERS_REFUSED = "letters_refused"  # the brokers take no dead letters
     STORM = "storm"  # 429 for everything
     ERRORS = "errors"  # 5xx
     APPROVALS = "approvals"  # are required for a while
@@ -96,7 +97,8 @@ def schedule(
     rng: random.Random, *, seconds: float, replicas: int, brokers: int, redis: bool, grows: bool
 ) -> tuple[Step, ...]:
     """Five to eleven troubles in `seconds`, in the order of their beginnings."""
-    elsewhere = {*_OF_REDIS, *_COSTLY, Trouble.ADD_PARTITIONS}
+    # Letters are refused for `mutations` only: another trouble would change what every seed means.
+    elsewhere = {*_OF_REDIS, *_COSTLY, Trouble.ADD_PARTITIONS, Trouble.LETTERS_REFUSED}
     usual = [each for each in Trouble if each not in elsewhere]
     chosen = rng.choices(usual, k=rng.randint(5, 9))
     if redis and rng.random() < 0.6:
