@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from ldsync.demo.simulator import Answer, Apply, Fault
 from ldsync.demo.simulator.refusal import Refusal
+from tests.chaos.cluster import PATIENCE
 from tests.chaos.evidence import Deletion, StoreLoss
 from tests.chaos.history import audience, user_key
 from tests.chaos.mischief import Step, Trouble
@@ -55,7 +56,7 @@ async def _broker(scene: Scene, step: Step) -> None:
     node = scene.cluster.nodes[step.target]
     await asyncio.to_thread(node.kill if step.trouble is Trouble.BROKER_KILL else node.stop)
     await asyncio.sleep(step.seconds)
-    await asyncio.to_thread(node.start)
+    await asyncio.to_thread(node.start, PATIENCE)
 
 
 async def _leader_move(scene: Scene, step: Step) -> None:
@@ -63,7 +64,7 @@ async def _leader_move(scene: Scene, step: Step) -> None:
     node = scene.cluster.nodes[1]
     await asyncio.to_thread(node.stop)
     await asyncio.sleep(step.seconds)
-    await asyncio.to_thread(node.start)
+    await asyncio.to_thread(node.start, PATIENCE)
     await asyncio.to_thread(scene.cluster.admin.prefer_first_replicas)
 
 
