@@ -32,6 +32,8 @@ _ONE: Final[dict[str, Any]] = {
     "clean": True,
 }
 _KEYED: Final = _ONE | {"replicas": 2, "partitions": 4, "more_partitions": 4, "keyed": True}
+# When the third one goes, partitions move between the two that stay, at once.
+_MOVING: Final = _KEYED | {"replicas": 3}
 _SHARED: Final = (
     _ONE
     | {"replicas": 2, "partitions": 4, "more_partitions": 4}
@@ -233,8 +235,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"R2"}),
-        _KEYED,
-        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=1)),
+        _MOVING,
+        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=2)),
     ),
     Bug(
         "always-clean",
@@ -248,8 +250,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"R2"}),
-        _KEYED,
-        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=1)),
+        _MOVING,
+        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=2)),
     ),
     Bug(
         "revoked-kept",
@@ -263,9 +265,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"P2", "P7", "R2"}),
-        _KEYED | {"members": 150, "events": 1500},
-        # The one that follows joins while nothing can be written, and gets what the other one had.
-        (Step(4.0, Trouble.TERM, target=1), Step(5.0, Trouble.ERRORS, seconds=11.0)),
+        _MOVING | {"members": 150, "events": 1500},
+        (Step(6.0, Trouble.TERM, target=2), Step(5.0, Trouble.ERRORS, seconds=11.0)),
     ),
     Bug(
         "no-lease",
