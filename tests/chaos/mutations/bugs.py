@@ -315,9 +315,9 @@ RULES: Final = (
             ),
         ),
         frozenset({"P2"}),
-        _SHARED | {"events": 3000, "batch_seconds": 0.2},
+        _SHARED | {"write_path": "big", "batch_seconds": 0.2},
         (
-            Step(20.0, Trouble.LATE, seconds=0.4, how=True),
+            Step(19.9, Trouble.LATE, seconds=0.6, how=True),
             Step(20.8, Trouble.KILL),
         ),
     ),
