@@ -32,6 +32,8 @@ _ONE: Final[dict[str, Any]] = {
     "clean": True,
 }
 _KEYED: Final = _ONE | {"replicas": 2, "partitions": 4, "more_partitions": 4, "keyed": True}
+# When the third one goes, partitions move between the two that stay, at once.
+_MOVING: Final = _KEYED | {"replicas": 3}
 _SHARED: Final = (
     _ONE
     | {"replicas": 2, "partitions": 4, "more_partitions": 4}
@@ -189,7 +191,7 @@ PROMISES: Final = (
         ),
         frozenset({"P1", "P7", "life"}),
         _KEYED,
-        _each(Trouble.TERM, 5.0, 12.0, target=1),
+        (*_each(Trouble.HANG, 4.0, 12.0, seconds=6.0), *_each(Trouble.TERM, 5.0, 13.0, target=1)),
     ),
     Bug(
         "coalesced-uncounted",
@@ -233,8 +235,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"R2"}),
-        _KEYED,
-        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=1)),
+        _MOVING,
+        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=2)),
     ),
     Bug(
         "always-clean",
@@ -248,8 +250,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"R2"}),
-        _KEYED,
-        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=1)),
+        _MOVING,
+        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=2)),
     ),
     Bug(
         "revoked-kept",
@@ -263,11 +265,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"P2", "P7", "R2"}),
-        _KEYED | {"members": 20},
-        (
-            *_each(Trouble.ERRORS, 4.0, 16.0, seconds=5.0),
-            *_each(Trouble.TERM, 5.0, 17.0, target=1),
-        ),
+        _MOVING | {"members": 150, "events": 1500},
+        (Step(6.0, Trouble.TERM, target=2), Step(5.0, Trouble.ERRORS, seconds=11.0)),
     ),
     Bug(
         "no-lease",
@@ -316,9 +315,9 @@ RULES: Final = (
             ),
         ),
         frozenset({"P2"}),
-        _SHARED | {"events": 3000, "batch_seconds": 0.2},
+        _SHARED | {"write_path": "big", "batch_seconds": 0.2},
         (
-            Step(20.0, Trouble.LATE, seconds=0.4, how=True),
+            Step(19.9, Trouble.LATE, seconds=0.6, how=True),
             Step(20.8, Trouble.KILL),
         ),
     ),
