@@ -5,6 +5,8 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
+from confluent_kafka import KafkaException
+
 from ldsync.demo.simulator import Answer, Apply, Fault
 from ldsync.demo.simulator.refusal import Refusal
 from tests.chaos.cluster import PATIENCE
@@ -171,10 +173,19 @@ async def _cut_kafka(scene: Scene, step: Step) -> None:
         cable.mend()
 
 
+async def _partitions(scene: Scene) -> list[int]:
+    try:
+        return await asyncio.to_thread(scene.cluster.admin.partitions, scene.topic)
+    except KafkaException:
+        return []
+
+
 async def _add_partitions(scene: Scene, _step: Step) -> None:
     total = scene.plan.more_partitions
     admin = scene.cluster.admin
-    await asyncio.to_thread(admin.add_partitions, scene.topic, total)
+    while len(await _partitions(scene)) < total:  # brokers may be away
+        with contextlib.suppress(KafkaException, TimeoutError):
+            await asyncio.to_thread(admin.add_partitions, scene.topic, total)
     scene.feeder.known = total
 
 
