@@ -7,12 +7,14 @@ record consumed from the dead-letter topic, with an outcome of its own (P7).
 from __future__ import annotations
 
 import time
+from array import array
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ldsync.engage.decoder import Several
 from ldsync.engage.times import to_epoch_seconds
-from ldsync.sync.change import Change, supersedes
+from ldsync.sync.change import Change, Target, supersedes
 from ldsync.sync.ledger import Account
 from ldsync.sync.outcomes import OLDER
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ldsync.engage.decoder import Decoder
-    from ldsync.kafka.parked import ParkedRecord
+    from ldsync.kafka.parked_record import ParkedRecord
     from ldsync.sync.buffer import Buffer
     from ldsync.sync.change import Segment
     from ldsync.sync.ledger import Partition
@@ -36,6 +38,8 @@ class Replay:
 
     Attributes:
         segment: Of which segment.
+        done: Where the letters stand of what went through the buffer: offsets by partition.
+        kept: Where those of the rest stand.
         replayed: Changes that went through the buffer.
         older: Those that did not, because they are older than the horizon.
         interrupted: Set when not all of them were applied.
@@ -58,6 +62,8 @@ class Replay:
         self._decoder = decoder
         self._journal = journal
         self._accounts: list[Account] = []
+        self.done: dict[Partition, array[int]] = defaultdict(partial(array, "q"))
+        self.kept: dict[Partition, array[int]] = defaultdict(partial(array, "q"))
         self.replayed = 0
         self.older = 0
         self.interrupted = False
@@ -89,8 +95,9 @@ class Replay:
         since = self._horizon()
         found: dict[Partition, list[tuple[ParkedRecord, Change]]] = defaultdict(list)
         for record in sorted(records, key=lambda each: (each.partition, each.offset)):
-            change = self._change(record)
+            change = change_of(record, self._decoder)
             if change is None:
+                self.kept[record.place].append(record.at)
                 continue
             for other in (known.get(record.member), waiting.get(record.member)):
                 if other is not None and supersedes(other, change.stamp):
@@ -100,7 +107,8 @@ class Replay:
                 if probing:
                     continue
                 self.older += 1
-                self._journal.records(record.letters, 1)
+                self.kept[record.place].append(record.at)
+                self._journal.records(record.place.topic, 1)
                 self._journal.ended({OLDER: 1})
                 continue
             found[record.partition].append((record, change))
@@ -120,19 +128,6 @@ class Replay:
             return None
         return time.time() - reach + _CLOCK_SECONDS
 
-    def _change(self, record: ParkedRecord) -> Change | None:
-        """The change of a record that was parked, among all that the record says."""
-        found = self._decoder.read(record.value, record.timestamp)
-        changes: tuple[Change, ...] = ()
-        if isinstance(found, Change):
-            changes = (found,)
-        elif isinstance(found, Several):
-            changes = found.changes
-        for change in changes:
-            if change.target.segment is self.segment and change.member == record.member:
-                return change
-        return None
-
     def _add(
         self, partition: Partition, records: list[ParkedRecord], changes: list[Change]
     ) -> None:
@@ -141,10 +136,38 @@ class Replay:
         Should one of them be refused now, its record is looked for where it first was.
         """
         account = Account(partition, detached=True)
-        oldest_ms = min(each.timestamp for each in records)
+        oldest_ms = min((each.timestamp for each in records if each.timestamp >= 0), default=-1)
         chunk = account.open_chunk(records[0].offset, records[-1].offset + 1, oldest_ms)
         self._accounts.append(account)
-        self._journal.records(records[0].letters, len(records))
+        self._journal.records(records[0].place.topic, len(records))
         self._buffer.add(changes, chunk, time.monotonic())
         chunk.release()
         self.replayed += len(records)
+        for record in records:
+            self.done[record.place].append(record.at)
+
+
+def change_of(record: ParkedRecord, decoder: Decoder) -> Change | None:
+    """Return the change of a record that was parked, among all that the record says.
+
+    None if it does not say it, or any more.
+    """
+    if record.alone is not None:
+        segment = decoder.segments.again(
+            key=record.segment,
+            name=record.alone.segment_name,
+            audience_id=record.alone.audience_id,
+            audience_key=record.alone.audience_key,
+        )
+        kind = record.member.partition("/")[0]
+        return Change(Target(segment, context_kind=kind), record.member, record.alone.stamp)
+    found = decoder.read(record.value, record.timestamp)
+    changes: tuple[Change, ...] = ()
+    if isinstance(found, Change):
+        changes = (found,)
+    elif isinstance(found, Several):
+        changes = found.changes
+    for change in changes:
+        if change.target.segment.key == record.segment and change.member == record.member:
+            return change
+    return None

@@ -7,6 +7,7 @@ from collections import defaultdict
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+from ldsync.kafka.marking import markers
 from ldsync.replaying import Replay
 from ldsync.versions.base import StoreUnavailable
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ldsync.divergence import Divergence
     from ldsync.engage.decoder import Decoder
     from ldsync.kafka.dead_letters import DeadLetters
-    from ldsync.kafka.parked import ParkedRecord
+    from ldsync.kafka.parked_record import ParkedRecord
     from ldsync.sync.buffer import Buffer
     from ldsync.sync.change import Segment
     from ldsync.sync.ledger import Partition
@@ -67,7 +68,7 @@ class Replays:
         self._journal = journal
         self._well: set[Segment] = set()
         self._silent: set[Segment] = set()
-        self._open: dict[Segment, tuple[Replay, int]] = {}
+        self._open: dict[Segment, tuple[Replay, int, frozenset[Partition]]] = {}
         self._epoch = 0
         self._failures = 0
 
@@ -137,7 +138,7 @@ class Replays:
         replay = self._new(segment)
         places = self._dead_letters.parked.take([segment.key])
         self._dead_letters.parked.give_back(places)
-        letters = self._dead_letters.parked.read(places, self._dead_letters.options)
+        letters = self._dead_letters.parked.read(places, self._dead_letters.options, owned())
         try:
             async with aclosing(letters) as chunks:
                 async for chunk in chunks:
@@ -145,8 +146,9 @@ class Replays:
                     for record in chunk:
                         if epoch != self._epoch or self._buffer.waiting(segment):
                             return
-                        if record.partition in owned():
-                            replay.apply([record], known, probing=True)
+                        replay.apply([record], known, probing=True)
+            if epoch == self._epoch and not replay.replayed:
+                self._well.add(segment)  # nothing can be tried: that is told, unless it waits
         except _TROUBLE as error:
             if epoch == self._epoch:
                 self._silent.add(segment)
@@ -162,16 +164,16 @@ class Replays:
         epoch = self._epoch
         places = self._dead_letters.parked.take(replays)
         asked = {key: self._lacks[each.segment].changes for key, each in replays.items()}
-        letters = self._dead_letters.parked.read(places, self._dead_letters.options)
+        mine = frozenset(owned())
+        letters = self._dead_letters.parked.read(places, self._dead_letters.options, mine)
         trouble: Exception | None = None
         try:
             async with aclosing(letters) as chunks:
                 async for chunk in chunks:
-                    mine = defaultdict(list)
+                    found = defaultdict(list)
                     for record in chunk:
-                        if record.partition in owned():
-                            mine[record.segment].append(record)
-                    for key, records in mine.items():
+                        found[record.segment].append(record)
+                    for key, records in found.items():
                         await self._apply(replays[key], records, epoch, may_add)
         except _TROUBLE as error:
             trouble = error
@@ -182,7 +184,7 @@ class Replays:
                 self._dead_letters.parked.give_back({key: places.get(key, {})})
                 self._again(replay.segment)
             else:
-                self._open[replay.segment] = replay, asked[key]
+                self._open[replay.segment] = replay, asked[key], mine
         if trouble is None:
             self._failures = 0
         else:
@@ -214,10 +216,11 @@ class Replays:
 
     def _conclude(self) -> None:
         """Tell how replays went that are through; what could not be replayed stays parked."""
-        for segment, (replay, asked) in list(self._open.items()):
+        for segment, (replay, asked, owned) in list(self._open.items()):
             if not replay.settled:
                 continue
             del self._open[segment]
+            self._mark(replay, owned)
             lack = self._lacks[segment]
             left = max(0, asked - replay.replayed)
             lack.changes += left - asked
@@ -229,3 +232,9 @@ class Replays:
             elif lack.changes > left:
                 self._again(segment)
             self._journal.replayed(segment, replay.replayed, left, str(lack), recovered=recovered)
+
+    def _mark(self, replay: Replay, owned: frozenset[Partition]) -> None:
+        """Have it written down what was replayed, for those who own the partitions later."""
+        for place, done in replay.done.items():
+            for marker in markers(replay.segment.key, place, owned, done, replay.kept[place]):
+                self._dead_letters.post(marker)

@@ -10,11 +10,11 @@ import pytest
 
 from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping
-from ldsync.kafka.parked import ParkedRecord
-from ldsync.replaying import Replay
+from ldsync.kafka.parked_record import Alone, ParkedRecord
+from ldsync.replaying import Replay, change_of
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.change import Change
-from ldsync.sync.ledger import Ledger
+from ldsync.sync.ledger import Ledger, Partition
 from ldsync.sync.limits import Budget, Limits
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
@@ -74,11 +74,15 @@ def record(
     offset: int = 7,
     number: int = 0,
     value: bytes | None = None,
+    alone: Alone | None = None,
 ) -> ParkedRecord:
     """A record that was parked."""
     content = orjson.dumps(engage_event(user, "vip", entered, moment)) if value is None else value
     at = int(moment.timestamp() * 1000)
-    return ParkedRecord("dead", "vip", f"user/{user}", content, partition(number), offset, at)
+    place, member = Partition("dead", 0), f"user/{user}"
+    return ParkedRecord(
+        place, offset, "vip", member, content, partition(number), offset, at, alone=alone
+    )
 
 
 @pytest.fixture
@@ -172,6 +176,7 @@ def test_a_record_that_does_not_say_the_change_any_more_is_left(scene: Scene, va
     """Mappings may have changed since."""
     assert scene.apply(record("u", NOW, value=value)) == {}
     assert scene.replay.replayed == 0
+    assert list(scene.replay.kept[Partition("dead", 0)]) == [7]
 
 
 def test_of_a_record_with_several_changes_the_one_that_was_parked_is_replayed(
@@ -180,3 +185,25 @@ def test_of_a_record_with_several_changes_the_one_that_was_parked_is_replayed(
     """The others have letters of their own, or were delivered."""
     events = [engage_event(user, "vip", True, NOW) for user in ("a", "u", "b")]
     assert scene.apply(record("u", NOW, value=orjson.dumps(events))).keys() == {"user/u"}
+
+
+def test_a_change_by_itself_is_what_was_parked(scene: Scene) -> None:
+    """Its record is gone: of its segment, member and version nothing else is known."""
+    change = scene.change("u", NOW, entered=False)
+    alone = Alone(change.stamp, "VIP", "aud_vip", "vip")
+    assert scene.apply(record("u", NOW, alone=alone)) == {"user/u": change.stamp}
+    assert list(scene.replay.done[Partition("dead", 0)]) == [7]
+
+
+def test_a_change_by_itself_brings_its_segment_along() -> None:
+    """No event of it needs to have come before; the one that comes later is of the same."""
+    decoder = Decoder(Mapping())
+    alone = Alone("2026-01-01T00:00:00.000Z+", "Very important", "aud_vip", "vip")
+    change = change_of(record("u", NOW, alone=alone), decoder)
+    assert change is not None
+    segment = change.target.segment
+    assert (segment.key, segment.name, segment.audience_id) == ("vip", "Very important", "aud_vip")
+    value = orjson.dumps(engage_event("w", "vip", True, NOW))
+    found = decoder.read(value, int(NOW.timestamp() * 1000))
+    assert isinstance(found, Change)
+    assert found.target.segment is segment
