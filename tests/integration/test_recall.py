@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from ldsync.demo.broker import EmbeddedBroker
+from ldsync.demo.broker import Api, EmbeddedBroker
 from ldsync.demo.simulator import Fault
 from tests.support.worker_rig import Hand, Rig, events_of, people, rigged
 
+UNKNOWN_TOPIC = 3
 FORBIDDEN = Fault(route="patch_segment", segment="vip", status=403, message="not you")
 
 
@@ -113,33 +114,34 @@ async def test_a_pointer_is_replayed_from_the_record_it_points_to(rig: Rig) -> N
 
 async def test_a_pointer_to_a_record_that_is_gone_is_told_and_stays_parked(rig: Rig) -> None:
     """Retention took it: the segment lacks it for good."""
-    small = {"max_letter_bytes": 600}
-    hand = rig.work(park_after=1.0, dead_letters=small)
+    hand = rig.work(max_changes=120, max_size=10, dead_letters={"max_letter_bytes": 600})
     number = rig.sim.faults.add(FORBIDDEN)
-    await rig.enter("gone", "there")
+    await rig.enter(*people(30))
     await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) >= 1)
     await rig.enter("neighbour", audience="other")
-    await hand.until(lambda: hand.metric("ldsync_parked_changes_total") == 2, "they are parked")
-    await rig.until_committed(3)
+    await hand.until(lambda: hand.metric("ldsync_parked_changes_total") == 10, "some are parked")
+    await hand.until(lambda: hand.parts.dead_letters.empty, "they are safe")
     rig.broker.delete_records(rig.topic, 0, 1)
     with capture_logs() as logs:
         rig.sim.faults.remove(number)
         await hand.until(lambda: events_of(logs, "segment.replayed"), "it is told")
     (line,) = events_of(logs, "segment.replayed")
-    assert (line["replayed"], line["left"]) == (1, 1)
-    assert rig.sim.included("vip") == {"there"}
+    assert (line["replayed"], line["left"]) == (9, 1)
+    assert rig.sim.included("vip") == set(people(30)[1:])
 
 
 async def test_a_change_by_itself_is_replayed_after_a_restart(rig: Rig) -> None:
-    """Its record was gone already when it was parked; the letter says all that is needed."""
-    hand = rig.work(park_after=4.0)
-    number = rig.sim.faults.add(FORBIDDEN)
-    await rig.enter("a", "b")
-    await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) >= 1)
-    await rig.enter("neighbour", audience="other")
-    await hand.until(lambda: rig.sim.included("other") == {"neighbour"}, "another is served")
-    rig.broker.delete_records(rig.topic, 0, 2)
-    await hand.until(lambda: hand.metric("ldsync_parked_changes_total") == 2, "they are parked")
+    """Its record was not found when it was parked; the letter says all that is needed."""
+    hand = rig.work(park_after=2.0, dead_letters={"timeout_seconds": 0.5})
+    with capture_logs() as logs:
+        number = rig.sim.faults.add(FORBIDDEN)
+        await rig.enter("a", "b")
+        await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) >= 1)
+        await rig.enter("neighbour", audience="other")
+        await hand.until(lambda: rig.sim.included("other") == {"neighbour"}, "another is served")
+        rig.broker.fail(Api.FETCH, *[UNKNOWN_TOPIC] * 500)
+        await hand.until(lambda: events_of(logs, "dead_letters.reread"), "it gave up")
+        rig.broker.clear_failures(Api.FETCH)
     await rig.until_committed(3)
     await hand.stop()
     letters = await rig.letters()
