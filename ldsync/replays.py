@@ -7,17 +7,20 @@ from collections import defaultdict
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+from ldsync.hindsight import look_back
+from ldsync.kafka.errors import SourceError
 from ldsync.kafka.marking import markers
 from ldsync.replaying import Replay
 from ldsync.versions.base import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from ldsync.divergence import Divergence
     from ldsync.engage.decoder import Decoder
     from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.kafka.parked_record import ParkedRecord
+    from ldsync.kafka.standing import Places
     from ldsync.sync.buffer import Buffer
     from ldsync.sync.change import Segment
     from ldsync.sync.ledger import Partition
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from ldsync.versions.base import Versions
 
 # What aiokafka raises is a RuntimeError.
-_TROUBLE: Final = (OSError, RuntimeError, StoreUnavailable)
+_TROUBLE: Final = (OSError, RuntimeError, SourceError, StoreUnavailable)
 
 _LOOK_SECONDS: Final = 0.5
 _ROOM_SECONDS: Final = 0.1
@@ -165,16 +168,10 @@ class Replays:
         places = self._dead_letters.parked.take(replays)
         asked = {key: self._lacks[each.segment].changes for key, each in replays.items()}
         mine = frozenset(owned())
-        letters = self._dead_letters.parked.read(places, self._dead_letters.options, mine)
         trouble: Exception | None = None
         try:
-            async with aclosing(letters) as chunks:
-                async for chunk in chunks:
-                    found = defaultdict(list)
-                    for record in chunk:
-                        found[record.segment].append(record)
-                    for key, records in found.items():
-                        await self._apply(replays[key], records, epoch, may_add)
+            await self._read(replays, places, mine, may_add)
+            await self._look_back(replays, mine, may_add)
         except _TROUBLE as error:
             trouble = error
         if epoch != self._epoch:
@@ -189,6 +186,51 @@ class Replays:
             self._failures = 0
         else:
             await self._unreadable(trouble)
+
+    async def _read(
+        self,
+        replays: Mapping[str, Replay],
+        places: Mapping[str, Places],
+        owned: frozenset[Partition],
+        may_add: Callable[[], bool],
+    ) -> None:
+        """Apply the letters that stand there."""
+        epoch = self._epoch
+        letters = self._dead_letters.parked.read(places, self._dead_letters.options, owned)
+        async with aclosing(letters) as chunks:
+            async for chunk in chunks:
+                found = defaultdict(list)
+                for record in chunk:
+                    found[record.segment].append(record)
+                for key, records in found.items():
+                    await self._apply(replays[key], records, epoch, may_add)
+
+    async def _look_back(
+        self,
+        replays: Mapping[str, Replay],
+        owned: frozenset[Partition],
+        may_add: Callable[[], bool],
+    ) -> None:
+        """Apply what was too old, if the topics say what came after it (R9)."""
+        epoch = self._epoch
+        old = {
+            key: replay
+            for key, replay in replays.items()
+            if replay.old_members and not replay.interrupted
+        }
+        if not old:
+            return
+        hindsight = await look_back(
+            {key: replay.old_members for key, replay in old.items()},
+            min(replay.old_since for replay in old.values()),
+            {partition.topic for partition in owned},
+            self._dead_letters,
+            self._decoder,
+            self._journal,
+        )
+        if epoch == self._epoch:
+            places = {key: replay.look_back(hindsight) for key, replay in old.items()}
+            await self._read(old, places, owned, may_add)
 
     async def _unreadable(self, error: Exception) -> None:
         """Tell that letters cannot be read, and wait: a second, doubling up to a minute."""

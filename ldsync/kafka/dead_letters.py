@@ -20,6 +20,7 @@ from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError
 from ldsync.engage.verdict import BAD_JSON
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.guard import HELD_SECONDS, Guard
+from ldsync.kafka.later import Later
 from ldsync.kafka.letter import letter_of
 from ldsync.kafka.letter_topics import LetterTopics, topic_for
 from ldsync.kafka.letter_writer import LetterWriter, denied
@@ -69,6 +70,7 @@ class DeadLetters:
     Attributes:
         parked: Where those are that were parked.
         recall: Finds those that were parked before.
+        later: Reads again what came after them.
         options: For clients of the same brokers; empty before the start.
         written: Letters that it has acknowledged, in this process's life.
         problem: Why they cannot be written, in words; empty while they can.
@@ -95,6 +97,7 @@ class DeadLetters:
         )
         self.parked = ParkedLetters(kafka, settings.timeout_seconds)
         self.recall = Recall(settings, kafka)
+        self.later = Later(kafka, settings.timeout_seconds)
         self.options: dict[str, Any] = {}
         self._over = False
         self.written = 0

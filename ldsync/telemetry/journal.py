@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -271,6 +272,19 @@ class Journal:
             **names,
             advice="segments lack changes that were parked before; they are applied again when it "
             "shows that their segment can be written, see /status",
+        )
+
+    def looked_back(self, records: int, since: float, *, whole: bool) -> None:
+        """Note that topics were read again from a time on (epoch seconds), if they reach back."""
+        names = {"records": records, "since": datetime.fromtimestamp(since, UTC).isoformat()}
+        if whole:
+            self._log.info("replay.looked_back", **names)
+            return
+        self._log.warning(
+            "replay.looked_back",
+            **names,
+            detail="the topics do not hold everything since then, or it is too much",
+            advice="what is older than what is remembered stays parked: see docs/dead-letters.md",
         )
 
     def replay_failed(self, detail: str) -> None:

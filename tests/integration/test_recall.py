@@ -82,9 +82,10 @@ async def test_what_came_since_wins_over_what_was_parked_before_a_restart(rig: R
     assert rig.sim.included("vip") == {"stays"}
 
 
-async def test_what_is_older_than_the_horizon_stays_parked_after_a_restart(rig: Rig) -> None:
+async def test_what_is_older_than_the_horizon_stays_parked_if_the_topic_is_cut(rig: Rig) -> None:
     """R9: it is told at every assignment; no marker says that it was replayed."""
     number = await parked_by(rig, rig.work(park_after=1.0), "a", "b")
+    rig.broker.delete_records(rig.topic, 0, 1)
     rig.sim.faults.remove(number)
     for _ in range(2):
         with capture_logs() as logs:
@@ -95,6 +96,24 @@ async def test_what_is_older_than_the_horizon_stays_parked_after_a_restart(rig: 
         assert diverged(hand) == 1
         await hand.stop()
     assert rig.sim.included("vip") == set()
+
+
+async def test_what_is_older_than_the_horizon_is_judged_by_what_the_topic_says(rig: Rig) -> None:
+    """R9: history is read again from its own time on; what was newer wins, though forgotten."""
+    number = await parked_by(rig, rig.work(park_after=1.0), "left", "stays")
+    rig.sim.faults.remove(number)
+    hand = rig.work(dead_letters={"replay_on_recovery": False})
+    await rig.enter("left", entered=False)
+    await rig.enter(*people(3), audience="other")
+    await rig.until_committed(7)
+    await hand.stop()
+    with capture_logs() as logs:
+        hand = rig.work(max_entries=2)
+        await hand.until(lambda: events_of(logs, "segment.recovered"), "it is well")
+    (line,) = events_of(logs, "replay.looked_back")
+    assert (line["log_level"], line["records"]) == ("info", 7)
+    await rig.until_settled()
+    assert rig.sim.included("vip") == {"stays"}
 
 
 async def test_a_pointer_is_replayed_from_the_record_it_points_to(rig: Rig) -> None:

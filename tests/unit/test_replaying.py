@@ -10,6 +10,7 @@ import pytest
 
 from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping
+from ldsync.hindsight import Hindsight
 from ldsync.kafka.parked_record import Alone, ParkedRecord
 from ldsync.replaying import Replay, change_of
 from ldsync.sync.buffer import Buffer
@@ -152,8 +153,35 @@ def test_a_change_that_is_older_than_what_is_remembered_is_not_written(scene: Sc
     records = [record(user, LONG_AGO) for user in ("old", "newer")]
     young = datetime.now(UTC) + timedelta(minutes=2)
     assert scene.apply(*records, record("young", young)).keys() == {"user/newer", "user/young"}
+    assert scene.replay.old_members == {"user/old"}
+    assert scene.replay.look_back(None) == {}
     assert (scene.replay.replayed, scene.replay.older) == (2, 1)
     assert scene.journal.outcomes["skipped", "older_than_horizon"] == 1
+
+
+def test_what_was_too_old_is_applied_with_hindsight(scene: Scene) -> None:
+    """R9: with what came later, and only while all that came since it was looked for is known."""
+    scene.replay = scene.new(time.monotonic() - 1_000)
+    letters = [record("u", LONG_AGO, offset=1), record("w", LONG_AGO, offset=3)]
+    young = datetime.now(UTC) + timedelta(minutes=2)
+    assert scene.apply(*letters, record("young", young, offset=2)).keys() == {"user/young"}
+    newer = scene.change("u", LONG_AGO + timedelta(hours=1), entered=False)
+    stamps = {"vip": {"user/u": newer.stamp}}
+    places = scene.replay.look_back(Hindsight(time.monotonic(), stamps))
+    assert places == {Partition("dead", 0): [(1, 2), (3, 4)]}
+    found = scene.apply(*letters)
+    assert found["user/u"] == newer.stamp
+    assert found["user/w"] == scene.change("w", LONG_AGO).stamp
+    assert (scene.replay.replayed, scene.replay.older) == (3, 0)
+
+
+def test_hindsight_that_is_outdated_itself_helps_nobody(scene: Scene) -> None:
+    """What came since may be forgotten: the second time it is left for good."""
+    scene.replay = scene.new(time.monotonic() - 1_000)
+    scene.apply(record("u", LONG_AGO))
+    scene.replay.look_back(Hindsight(time.monotonic() - 1_000, {"vip": {}}))
+    assert scene.apply(record("u", LONG_AGO)) == {}
+    assert (scene.replay.replayed, scene.replay.older) == (0, 1)
 
 
 def test_a_probe_passes_over_what_is_too_old_without_counting_it(scene: Scene) -> None:
