@@ -186,6 +186,7 @@ class _App:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self.worker.hurry)
         await self._admin.start()
         for concern in settings_concerns(self._settings.ordering):
             structlog.get_logger().warning("ordering.unsafe", detail=concern)

@@ -359,6 +359,12 @@ class Buffer:
         for lane in self._lanes.values():
             self._reschedule(lane, now)
 
+    def hurry(self, now: float) -> None:
+        """Have what was put off tried at once; blocked members stay blocked (R1)."""
+        for lane in self._lanes.values():
+            lane.not_before = 0.0
+            self._reschedule(lane, now)
+
     def discard(self, now: float) -> list[tuple[Segment, dict[str, str]]]:
         """End the epoch: forget all changes, and return what was waiting, per segment (R3).
 

@@ -261,6 +261,10 @@ class Journal:
             advice="these changes stay in the dead-letter topic: see docs/dead-letters.md",
         )
 
+    def hurried(self, waiting: int) -> None:
+        """Note that an operator wants so many waiting segments to be tried at once."""
+        self._log.info("segments.tried", waiting=waiting)
+
     def recalled(self, segments: int, letters: int, left_out: int) -> None:
         """Note what was parked before the assignment; `left_out` letters were not looked at."""
         names = {"segments": segments, "changes": letters, "left_out": left_out}

@@ -278,3 +278,15 @@ async def test_a_segment_that_was_deleted_and_made_again_is_diverged(rig: Rig) -
     (row,) = hand.report.status()["segments"]
     assert row["parked"] == 0
     assert "deleted in LaunchDarkly and created again" in row["diverged"]
+
+
+async def test_what_waits_for_a_person_is_tried_when_the_person_says_so(rig: Rig) -> None:
+    """A segment, and everything: neither waits for an hour then."""
+    hand = rig.work(operator=3600.0, longest_operator=3600.0)
+    for status in (403, 401):
+        number = rig.sim.faults.add(Fault(route="patch_segment", status=status))
+        await rig.enter(f"u-{status}")
+        await hand.until(lambda: hand.metric("ldsync_segments_waiting") == 1, "it waits")
+        rig.sim.faults.remove(number)
+        hand.worker.hurry()
+        await rig.until_settled()

@@ -276,6 +276,17 @@ def test_a_drain_does_not_hurry_what_is_put_off(intake: Intake) -> None:
     assert intake.buffer.next_deadline() == 30.0
 
 
+def test_what_is_put_off_is_hurried_when_a_person_says_so(intake: Intake) -> None:
+    """But not members whose last request may still be applied (R1)."""
+    vip = target()
+    intake.add(vip, "a")
+    intake.buffer.give_back(intake.take(2.0), 2.0, not_before=30.0, blocked_until=10.0)
+    intake.add(vip, "b", now=2.0)
+    intake.buffer.hurry(3.0)
+    assert intake.take(5.0).changes.keys() == {"user/b"}
+    assert intake.buffer.take(9.9) is None
+
+
 def test_the_longest_wait_counts_when_several_writes_fail() -> None:
     """An earlier answer may have asked for more patience than a later one."""
     intake, vip = Intake(Limits(max_size=1, writes_per_segment=2)), target()
