@@ -6,8 +6,10 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from ldsync.kafka.opening import open_reader
+from ldsync.kafka.beside import opened
+from ldsync.kafka.consumer import to_its_end
 from ldsync.kafka.scan import scan
+from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Mapping
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
     from ldsync.config import KafkaSettings
     from ldsync.kafka.recall import Bounds
-    from ldsync.sync.ledger import Partition
 
 MOST_RECORDS: Final = 5_000_000
 """That are read again for a replay; what would take more stays parked."""
@@ -39,18 +40,17 @@ class Later:
 
         None if retention may have taken some of them, or if they are more than `MOST_RECORDS`.
         """
-        async with asyncio.timeout(self._patience):
-            reader = await open_reader(self._kafka)
-            try:
-                places = [
-                    place for topic in sorted(topics) for place in await reader.partitions_of(topic)
-                ]
-                firsts = await reader.first_offsets(places)
-                ends = await reader.next_offsets(places)
-                found = await reader.offsets_at(places, since_ms)
-                dated = await reader.offsets_at(places, 0)
-            finally:
-                await reader.close()
+        async with asyncio.timeout(self._patience), opened(self._kafka) as reader:
+            sizes = await to_its_end(reader.topic_sizes())
+            places = [
+                Partition(topic, number)
+                for topic in sorted(topics)
+                for number in range(sizes.get(topic, 0))
+            ]
+            firsts = await reader.first_offsets(places)
+            ends = await reader.next_offsets(places)
+            found = await reader.offsets_at(places, since_ms)
+            dated = await reader.offsets_at(places, 0)
         starts = {place: at.offset for place, at in found.items()}
         # Of a broker that does not look up times everything is read.
         return _bounds(firsts, ends, {p: at for p, at in firsts.items() if p not in dated} | starts)

@@ -12,19 +12,20 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from ldsync.kafka.beside import opened
+from ldsync.kafka.consumer import to_its_end
 from ldsync.kafka.letter_topics import topic_for
 from ldsync.kafka.lookup import shared_out
-from ldsync.kafka.opening import open_reader
 from ldsync.kafka.parked_record import Marker, ParkedRecord, read
 from ldsync.kafka.scan import scan
+from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
 
     from ldsync.config import DeadLettersSettings, KafkaSettings
-    from ldsync.sync.ledger import Partition
 
-Bounds = dict["Partition", tuple[int, int]]
+Bounds = dict[Partition, tuple[int, int]]
 
 
 class Recall:
@@ -46,19 +47,15 @@ class Recall:
         left out that the others are not too many.
         """
         topics = {topic_for(self._settings, partition.topic) for partition in owned}
-        async with asyncio.timeout(self._settings.timeout_seconds):
-            reader = await open_reader(self._kafka)
-            try:
-                sizes = await reader.topic_sizes()
-                places = [
-                    place
-                    for topic in sorted(topics & sizes.keys())
-                    for place in await reader.partitions_of(topic)
-                ]
-                firsts = await reader.first_offsets(places)
-                ends = await reader.next_offsets(places)
-            finally:
-                await reader.close()
+        async with asyncio.timeout(self._settings.timeout_seconds), opened(self._kafka) as reader:
+            sizes = await to_its_end(reader.topic_sizes())
+            places = [
+                Partition(topic, number)
+                for topic in sorted(topics & sizes.keys())
+                for number in range(sizes[topic])
+            ]
+            firsts = await reader.first_offsets(places)
+            ends = await reader.next_offsets(places)
         held = {place: ends[place] - firsts[place] for place in places}
         shares = shared_out(held, self._settings.recall_max_letters)
         found = {place: (ends[place] - share, ends[place]) for place, share in shares.items()}
