@@ -103,6 +103,7 @@ class Worker:
                             self._versions.watch(),
                             self._parking.run(self._may_park),
                             self._parking.replay(self._may_park, lambda: self.source.assigned),
+                            self._parking.recalling.run(lambda: self.source.assigned),
                         )
                     ]
                     await self._stop.wait()
@@ -370,6 +371,7 @@ class Worker:
         """Begin to work: records come; writes may have to wait still (R2; Listener)."""
         self.offsets.begin(committed)
         self.gate.open(time.monotonic(), clean=clean)
+        self._parking.recalling.begin()
         self._wake.set()
         if self.state is State.WARMING:
             self._enter(State.RUNNING)

@@ -377,6 +377,13 @@ class Rig:
         await asyncio.gather(*sent)
         self.ends[partition] += len(values)
 
+    async def write_letter(self, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+        """Write a record to each partition of the topic of dead letters, by hand."""
+        for number in await self._producer.partitions_for(self.dead_letters):
+            await self._producer.send_and_wait(
+                self.dead_letters, value, partition=number, headers=headers
+            )
+
     def event(
         self, user: str, entered: bool = True, audience: str = "vip", *, late: float = 0.0
     ) -> bytes:
