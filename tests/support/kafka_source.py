@@ -104,9 +104,10 @@ class Diary:
         assert {(record.topic, record.partition) for record in records} == {tuple(partition)}
         self.past += records
 
-    async def warmed(self, since: int) -> None:
+    async def warmed(self, _partitions: frozenset[Partition], since: int | None) -> None:
         """For the source."""
-        self.known_since.append(since)
+        if since is not None:
+            self.known_since.append(since)
 
     def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
         """For the source."""
