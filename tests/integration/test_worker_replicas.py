@@ -267,24 +267,6 @@ async def test_what_is_consumed_and_not_committed_is_read_again_as_well(
     assert rig.sim.included("vip") == set()
 
 
-async def test_marks_that_are_lost_again_while_history_is_read_are_read_once_more(
-    rig: Rig, own_redis: RealRedis
-) -> None:
-    """Half of what was noted would be missing, and nobody would know."""
-    hand = rig.work(redis_url=own_redis.url, settle=LONG)
-    late = rig.event("a")
-    await rig.enter("a", entered=False)
-    await rig.until_settled()
-    for _ in range(5):
-        own_redis.client.flushall()
-        losses = hand.parts.versions.losses
-        await hand.until(lambda at=losses: hand.parts.versions.losses > at, "the loss is noticed")
-    await rig.write(late)
-    await rig.until_settled()
-    assert rig.sim.included("vip") == set()
-    assert hand.parts.journal.outcomes["skipped", "stale"] == 1
-
-
 async def test_replicas_say_together_that_all_partitions_are_noted(
     rig: Rig, own_redis: RealRedis
 ) -> None:
