@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import hypothesis.strategies as st
-from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -38,6 +37,7 @@ from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.versions.memory import MemoryVersions
 from tests.support.core import finished, partition, segment
+from tests.support.effort import effort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -766,7 +766,7 @@ class WideFlow(Flow):
     writes = 4
 
 
-EFFORT = settings(max_examples=200, stateful_step_count=60)
+EFFORT = effort(200, stateful_step_count=60)
 
 
 def test_the_flow_with_one_write_per_segment() -> None:
