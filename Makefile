@@ -9,6 +9,10 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 # Passed on to the command: `make demo ARGS=--keep`, `make test ARGS="tests/unit -k buffer"`.
 ARGS ?=
+# Of `make chaos`: how many runs, from which seed on, how many at once (by default two a core).
+RUNS ?= 20
+SEED ?= 1
+JOBS ?=
 IMAGE ?= ldsync
 DOCKER ?= docker
 
@@ -20,7 +24,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly lint format bench letters lock image clean
+.PHONY: help demo test nightly chaos lint format bench letters lock image clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -50,6 +54,9 @@ bench: $(DEV_READY) ## measure speed on a real broker (Java 17, Maven); ARGS=fau
 
 letters: $(DEV_READY) ## a million bad inputs on a real broker, each accounted for
 	@$(BIN)/python -m tests.bench.letters $(ARGS)
+
+chaos: $(DEV_READY) ## real processes under fire, judged from outside; RUNS, SEED, JOBS, ARGS=--minutes
+	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 lock: $(DEV_READY) ## pin all requirements again (ARGS=--upgrade for the newest)
 	@$(BIN)/$(LOCK) $(ARGS) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml

@@ -125,6 +125,12 @@ class LdsyncProcess:
             self._process.kill()
             self._process.wait()
 
+    def poll(self) -> int | None:
+        """Its exit code as `exit_code` tells it; None while it runs."""
+        assert self._process is not None
+        code = self._process.poll()
+        return code if code is None or code >= 0 else 128 - code
+
     async def exit_code(self, limit: float = 15.0) -> int:
         """Its exit code once it has ended; 128 + n if by signal n, as a shell says.
 
