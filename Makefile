@@ -24,7 +24,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly chaos lint format bench letters lock image clean
+.PHONY: help demo test nightly chaos mutations lint format bench letters lock image clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -57,6 +57,9 @@ letters: $(DEV_READY) ## a million bad inputs on a real broker, each accounted f
 
 chaos: $(DEV_READY) ## real processes under fire, judged from outside; RUNS, SEED, JOBS, ARGS=--minutes
 	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+mutations: $(DEV_READY) ## deliberate bugs, one at a time: does the chaos judge find them? ARGS=--only NAME
+	@$(BIN)/python -m tests.chaos.mutations $(ARGS)
 
 lock: $(DEV_READY) ## pin all requirements again (ARGS=--upgrade for the newest)
 	@$(BIN)/$(LOCK) $(ARGS) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml

@@ -26,6 +26,7 @@ class Trouble(StrEnum):
     CUT_LAUNCHDARKLY = "cut_launchdarkly"  # the cable of one process
     CUT_KAFKA = "cut_kafka"
     SLOW = "slow"  # requests take effect late, or are answered late, but in time for the client
+    LETTERS_REFUSED = "letters_refused"  # the brokers take no dead letters
     STORM = "storm"  # 429 for everything
     ERRORS = "errors"  # 5xx
     APPROVALS = "approvals"  # are required for a while
@@ -89,6 +90,7 @@ _OF_PROCESSES = (
     Trouble.CUT_KAFKA,
 )
 _COSTLY = (Trouble.BROKER_KILL, Trouble.BROKER_STOP, Trouble.LEADER_MOVE)  # a start of Java each
+_ORDERED = (Trouble.SLOW, Trouble.LETTERS_REFUSED)  # for `mutations`: no seed has them
 _LAST = 0.85  # of the time; what begins later would meet with nothing
 
 

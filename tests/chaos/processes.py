@@ -3,7 +3,6 @@
 from tests.chaos.evidence import End, Evidence, Life
 from tests.chaos.verdict import Verdict
 
-STARTING = 5.0  # seconds in which a process may not yet know what to do with a signal
 STOPPING = 30.0  # seconds that a stop may take: drain, commit, leaving, closing
 
 _SIGKILL, _SIGINT, _SIGTERM = 137, 130, 143
@@ -16,11 +15,12 @@ def judge_processes(evidence: Evidence, verdict: Verdict) -> None:
     """Judge every process by itself, and whether the run came to rest."""
     if evidence.quiet.at is None:
         verdict.blame("life", f"the run does not come to rest: {evidence.quiet.why}")
+    heard_of = {exchange.life for exchange in evidence.exchanges}
     for life in evidence.lives:
         verdict.looked_at["lives"] += 1
         _judge_memory(life, verdict)
         _judge_explained(life, verdict)
-        _judge_end(life, verdict)
+        _judge_end(life, verdict, began=bool(life.scrape) or life.number in heard_of)
 
 
 def _judge_memory(life: Life, verdict: Verdict) -> None:
@@ -54,13 +54,13 @@ def _judge_explained(life: Life, verdict: Verdict) -> None:
         )
 
 
-def _judge_end(life: Life, verdict: Verdict) -> None:
+def _judge_end(life: Life, verdict: Verdict, *, began: bool) -> None:
     name = f"process {life.number}"
     if life.ended is None:
         if life.asked is not None:
             verdict.blame("life", f"{name} was asked to end, and runs still", life.asked)
         return
-    if life.exit_code not in _expected(life):
+    if life.exit_code not in _expected(life, began=began):
         how = "by itself" if life.end is None else life.end.value
         verdict.blame("life", f"{name} ended ({how}) with {life.exit_code}", life.ended)
     if life.end is End.TERMINATED and life.asked is not None:
@@ -74,14 +74,17 @@ def _judge_end(life: Life, verdict: Verdict) -> None:
             verdict.blame("life", f"{name} took {took:.0f} s to end", life.ended)
 
 
-def _expected(life: Life) -> set[int]:
-    """The exit codes that are right (docs/design.md, "Life")."""
+def _expected(life: Life, *, began: bool) -> set[int]:
+    """The exit codes that are right (docs/design.md, "Life").
+
+    One of which nothing was seen may still be importing its modules: Python ends it by the signal.
+    """
     codes = set(life.tolerated)
     if life.end is End.KILLED:
         codes.add(_SIGKILL)
     elif life.end is End.TERMINATED:
         codes.add(0)
-        if life.asked is not None and life.asked - life.started < STARTING and not life.scrape:
+        if not began:
             codes.add(_SIGTERM)
     elif life.end is End.HURRIED:
         codes |= {0, _SIGINT, _SIGTERM}

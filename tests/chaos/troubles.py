@@ -108,6 +108,16 @@ async def _slow(scene: Scene, step: Step) -> None:
     await _fault(scene, fault, step.seconds)
 
 
+async def _letters_refused(scene: Scene, step: Step) -> None:
+    """As with too few brokers in step, of which the topic asks for more than there are."""
+    admin, topic = scene.cluster.admin, f"{scene.topic}.dead-letters"
+    while topic not in await asyncio.to_thread(admin.topics):
+        await asyncio.sleep(0.2)  # the first process makes it
+    await asyncio.to_thread(admin.set_topic_config, topic, "min.insync.replicas", "3")
+    await asyncio.sleep(step.seconds)
+    await asyncio.to_thread(admin.set_topic_config, topic, "min.insync.replicas", "1")
+
+
 async def _storm(scene: Scene, step: Step) -> None:
     await _fault(scene, Fault(status=429, reset_seconds=0.7), step.seconds)
 
@@ -182,6 +192,7 @@ _HOW: dict[Trouble, Callable[[Scene, Step], Awaitable[None]]] = {
     Trouble.CUT_LAUNCHDARKLY: _cut_launchdarkly,
     Trouble.CUT_KAFKA: _cut_kafka,
     Trouble.SLOW: _slow,
+    Trouble.LETTERS_REFUSED: _letters_refused,
     Trouble.STORM: _storm,
     Trouble.ERRORS: _errors,
     Trouble.APPROVALS: _approvals,

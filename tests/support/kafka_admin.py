@@ -90,6 +90,14 @@ class KafkaAdmin:
         """Have every partition led by the first of its replicas, where that is in step."""
         self._client.elect_leaders(ElectionType.PREFERRED, None).result(LIMIT)
 
+    def set_topic_config(self, name: str, key: str, value: str) -> None:
+        """Change one setting of a topic."""
+        change = _admin.ConfigEntry(key, value, incremental_operation=_admin.AlterConfigOpType.SET)
+        resource = _admin.ConfigResource(
+            _admin.ResourceType.TOPIC, name, incremental_configs=[change]
+        )
+        self._client.incremental_alter_configs([resource])[resource].result(LIMIT)
+
     def partitions(self, topic: str) -> list[int]:
         """The partition numbers of a topic."""
         return sorted(self._client.list_topics(topic, timeout=LIMIT).topics[topic].partitions)

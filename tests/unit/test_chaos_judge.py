@@ -120,10 +120,7 @@ RIGHT = {
         lives=(replace(KILLED, freezes=(freeze(0.5, 1.0),)), STOPPED),
     ),
     "life: a signal before it knows what to do": but(
-        lives=(
-            KILLED,
-            replace(STOPPED, started=T0 + 19, exit_code=143, scrape=()),
-        )
+        lives=(KILLED, STOPPED, replace(STOPPED, number=2, exit_code=143, scrape=()))
     ),
     "life: hurried": but(lives=(KILLED, replace(STOPPED, end=End.HURRIED, exit_code=143))),
     "life: what the plan provokes": but(

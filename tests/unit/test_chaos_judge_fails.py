@@ -241,6 +241,10 @@ WRONG: dict[str, tuple[str, Evidence]] = {
         "life",
         but(lives=(KILLED, replace(STOPPED, exit_code=143))),
     ),
+    "a signal is not obeyed by one that had begun to write": (
+        "life",
+        but(lives=(KILLED, replace(STOPPED, exit_code=143, scrape=()))),
+    ),
     "it crashes while it is hurried": (
         "life",
         but(lives=(KILLED, replace(STOPPED, end=End.HURRIED, exit_code=1))),

@@ -116,13 +116,15 @@ def _try(bug: Bug, seeds: int, *, control: bool) -> Found:
                     _take(found, json.loads(line))
     found.seconds = time.monotonic() - began
     word = "found" if found.caught else "NOT FOUND"
-    print(f"{bug.name}: {word} in {found.runs} runs: {found.first or found.trouble}", flush=True)
+    print(f"{bug.name}: {word} in {found.runs} runs: {found.first}", flush=True)
+    if found.trouble:
+        print(f"{bug.name}: a run could not be judged: {found.trouble}", flush=True)
     return found
 
 
 def _take(found: Found, told: dict[str, object]) -> None:
     found.runs += 1
-    found.trouble = str(told["trouble"])
+    found.trouble = found.trouble or str(told["trouble"])
     violations = told["violations"]
     assert isinstance(violations, list)
     if violations:

@@ -111,7 +111,7 @@ PROMISES: Final = (
         ),
         frozenset({"P1"}),
         _ONE,
-        _each(Trouble.KILL, 8.0),
+        _each(Trouble.LETTERS_REFUSED, 8.0, seconds=6.0),
     ),
     Bug(
         "versions-ignored",
