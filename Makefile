@@ -9,6 +9,10 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 # Passed on to the command: `make demo ARGS=--keep`, `make test ARGS="tests/unit -k buffer"`.
 ARGS ?=
+# Of `make chaos`: how many runs, from which seed on, how many at once (by default two a core).
+RUNS ?= 20
+SEED ?= 1
+JOBS ?=
 IMAGE ?= ldsync
 DOCKER ?= docker
 
@@ -20,7 +24,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench letters lock image clean
+.PHONY: help demo test nightly chaos mutations lint format bench letters lock image clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -30,6 +34,10 @@ demo: $(DEMO_READY) ## run the whole road on this machine: broker, simulator, ld
 
 test: lint ## the linters and all tests (the broker suite needs Java 17 and Maven)
 	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup $(ARGS)
+
+nightly: $(DEV_READY) ## properties and state machines with 20,000 examples each: an hour or two
+	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=load --timeout=0 \
+		--hypothesis-profile=nightly tests/property $(ARGS)
 
 lint: $(DEV_READY) ## style, types and the direction of imports
 	@$(BIN)/ruff check
@@ -46,6 +54,12 @@ bench: $(DEV_READY) ## measure speed on a real broker (Java 17, Maven); ARGS=fau
 
 letters: $(DEV_READY) ## a million bad inputs on a real broker, each accounted for
 	@$(BIN)/python -m tests.bench.letters $(ARGS)
+
+chaos: $(DEV_READY) ## real processes under fire, judged from outside; RUNS, SEED, JOBS, ARGS=--minutes
+	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+mutations: $(DEV_READY) ## deliberate bugs, one at a time: does the chaos judge find them? ARGS=--only NAME
+	@$(BIN)/python -m tests.chaos.mutations $(ARGS)
 
 lock: $(DEV_READY) ## pin all requirements again (ARGS=--upgrade for the newest)
 	@$(BIN)/$(LOCK) $(ARGS) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml

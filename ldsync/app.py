@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 import ldsync
+from ldsync import files
 from ldsync.config.hidden import secrets_of
 from ldsync.engage.verdict import VERDICTS
 from ldsync.kafka.dead_letters import DeadLetters
@@ -72,6 +73,13 @@ def run(settings: Settings) -> int:
     second SIGTERM or SIGINT ends the process at once, with 128 + its number.
     """
     logging.configure(settings.log.level, settings.log.format, secrets_of(settings))
+    try:
+        concern = files.look(settings).concern
+    except files.TooFewFiles as error:
+        structlog.get_logger().error("process.too_few_files", detail=str(error))
+        return MISCONFIGURED
+    if concern:
+        structlog.get_logger().warning("process.few_files", detail=concern)
     with asyncio.Runner() as runner:
         return runner.run(_serve(settings))
 

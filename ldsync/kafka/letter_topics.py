@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiokafka.conn import collect_hosts
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    InvalidReplicationFactorError,
     KafkaError,
     NoError,
     TopicAlreadyExistsError,
@@ -257,6 +258,8 @@ def _refused(name: str, error: type[KafkaError], said: str | None) -> SourceErro
     words = f"The dead-letter topic {name} cannot be made: {said or error.__name__}"
     if error.retriable:
         return SourceUnavailable(words)
-    return SourceMisconfigured(
-        f"{words}. See dead_letters.partitions and dead_letters.replication_factor, or create it"
-    )
+    words += ". See dead_letters.partitions and dead_letters.replication_factor, or create it"
+    # Brokers say that as well while one of them is away, and then it passes.
+    if error is InvalidReplicationFactorError:
+        return SourceUnavailable(words)
+    return SourceMisconfigured(words)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from ldsync.checks.finding import State
 from ldsync.checks.kafka import check_dead_letters
 from ldsync.config import KafkaSettings, Settings
-from ldsync.kafka.errors import SourceMisconfigured
+from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from tests.support.real_kafka import RealKafka
 from tests.support.worker_rig import Hand, Rig, events_of, rigged
 
@@ -62,10 +62,12 @@ async def test_the_settings_say_how_a_topic_is_made(rig: Rig, real_kafka: RealKa
     assert len({letter.partition() for letter in found}) == 1
 
 
-async def test_a_topic_that_cannot_be_made_ends_the_start_with_kafkas_own_words(rig: Rig) -> None:
-    """More replicas than brokers."""
-    hand = rig.work(dead_letters={"replication_factor": 7})
-    with pytest.raises(SourceMisconfigured, match=r"replica.*dead_letters\.replication_factor"):
+async def test_more_replicas_than_brokers_are_waited_for_and_told_in_kafkas_own_words(
+    rig: Rig,
+) -> None:
+    """It is what brokers say as well while one of them is away: the configuration may be right."""
+    hand = rig.work(kafka={"start_timeout_seconds": 1.0}, dead_letters={"replication_factor": 7})
+    with pytest.raises(SourceUnavailable, match=r"replica.*dead_letters\.replication_factor.*1 s"):
         async with asyncio.timeout(SLOW):
             await hand.task
 

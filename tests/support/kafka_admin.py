@@ -13,6 +13,7 @@ import confluent_kafka.admin
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
+    ElectionType,
     KafkaError,
     KafkaException,
     Producer,
@@ -44,12 +45,14 @@ class KafkaAdmin:
             return False
 
     def create_topic(
-        self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None
+        self,
+        name: str,
+        partitions: int = 1,
+        config: Mapping[str, str] | None = None,
+        replicas: int = 1,
     ) -> None:
         """Create a topic and wait until every partition has a leader."""
-        topic = _admin.NewTopic(
-            name, num_partitions=partitions, replication_factor=1, config=dict(config or {})
-        )
+        topic = _admin.NewTopic(name, partitions, replicas, config=dict(config or {}))
         self._client.create_topics([topic], operation_timeout=LIMIT)[name].result(LIMIT)
         deadline = time.monotonic() + LIMIT
         while len(self.partitions(name)) < partitions or not self._is_led(name):
@@ -78,6 +81,22 @@ class KafkaAdmin:
         resource = _admin.ConfigResource(_admin.ResourceType.TOPIC, name)
         entries = self._client.describe_configs([resource])[resource].result(LIMIT)
         return {key: entry.value for key, entry in entries.items()}
+
+    def topics(self) -> set[str]:
+        """The names of all topics."""
+        return set(self._client.list_topics(timeout=LIMIT).topics)
+
+    def prefer_first_replicas(self) -> None:
+        """Have every partition led by the first of its replicas, where that is in step."""
+        self._client.elect_leaders(ElectionType.PREFERRED, None).result(LIMIT)
+
+    def set_topic_config(self, name: str, key: str, value: str) -> None:
+        """Change one setting of a topic."""
+        change = _admin.ConfigEntry(key, value, incremental_operation=_admin.AlterConfigOpType.SET)
+        resource = _admin.ConfigResource(
+            _admin.ResourceType.TOPIC, name, incremental_configs=[change]
+        )
+        self._client.incremental_alter_configs([resource])[resource].result(LIMIT)
 
     def partitions(self, topic: str) -> list[int]:
         """The partition numbers of a topic."""

@@ -8,11 +8,12 @@ import base64
 import contextlib
 import itertools
 import random
+import signal
 import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -63,6 +64,9 @@ class RealKafka:
         tls: When given there is a listener that demands a client certificate,
             `ssl_bootstrap_servers`.
         config: Further broker settings.
+        advertised: Listeners without security beside the usual one, each named by the port under
+            which clients are told to come back: that of a proxy which leads to `port(name)`.
+        joins: A started node, whose cluster this one becomes a second broker of.
         jvm: Further options of the Java machine, after ours.
     """
 
@@ -73,26 +77,44 @@ class RealKafka:
         plain_users: Mapping[str, str] | None = None,
         tls: Tls | None = None,
         config: Mapping[str, str] | None = None,
+        advertised: Mapping[str, int] | None = None,
+        joins: "RealKafka | None" = None,
         jvm: Iterable[str] = (),
     ) -> None:
         self.directory = directory
+        self._advertised = dict(advertised or {})
+        self._joins = joins
         self._plain_users = plain_users
         self._tls = tls
         self._extra = dict(config or {})
         self._jvm = list(jvm)
         self._ports = {"PLAINTEXT": unused_port(), "CONTROLLER": unused_port()}
+        self._ports |= {name: unused_port() for name in self._advertised}
         if plain_users is not None:
             self._ports["SASL_PLAINTEXT"] = unused_port()
         if tls is not None:
             self._ports["SSL"] = unused_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count()
+        # It may not begin with "-": the tool that formats would take it for an option.
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        #: The cluster's.
+        self.identity: str = joins.identity if joins else f"k{identity[1:]}"
         self.admin = KafkaAdmin(self.bootstrap_servers)
 
     @property
     def bootstrap_servers(self) -> str:
         """Where clients without security connect."""
         return f"127.0.0.1:{self._ports['PLAINTEXT']}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
+
+    def port(self, listener: str) -> int:
+        """Where it listens for those of a listener, by its name."""
+        return self._ports[listener]
 
     @property
     def sasl_bootstrap_servers(self) -> str:
@@ -161,16 +183,25 @@ class RealKafka:
             self._process.wait()
             self._process = None
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it answer nothing, while connections stay."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def restart(self) -> None:
         """Stop in good order and start again."""
         self.stop()
         self.start()
 
     def _format(self, properties: Path, log: IO[bytes]) -> None:
-        # The identity may not begin with "-": the tool would take it for an option.
-        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = [*_java(), "kafka.tools.StorageTool", "format", "--standalone"]
-        command = [*tool, "-t", f"k{identity[1:]}", "-c", str(properties)]
+        tool = [*_java(), "kafka.tools.StorageTool", "format"]
+        tool += [] if self._joins else ["--standalone"]
+        command = [*tool, "-t", self.identity, "-c", str(properties)]
         if subprocess.run(command, stdout=log, stderr=log, check=False).returncode != 0:
             properties.unlink()
             raise KafkaUnavailable(f"Kafka's storage was not formatted:\n{self._last_words()}")
@@ -179,17 +210,21 @@ class RealKafka:
         return (self.directory / "server.log").read_text(errors="replace")[-4000:]
 
     def _config(self) -> dict[str, str]:
-        addresses = ",".join(f"{name}://127.0.0.1:{port}" for name, port in self._ports.items())
+        controller = (self._joins or self).port("CONTROLLER")
+        ports = dict(self._ports)
+        if self._joins:
+            del ports["CONTROLLER"]
+        plain = "".join(f",{name}:PLAINTEXT" for name in self._advertised)
         return {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.bootstrap.servers": f"127.0.0.1:{self._ports['CONTROLLER']}",
-            "listeners": addresses,
-            "advertised.listeners": addresses,
+            "process.roles": "broker" if self._joins else "broker,controller",
+            "node.id": "2" if self._joins else "1",
+            "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+            "listeners": _addresses(ports),
+            "advertised.listeners": _addresses(ports | self._advertised),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,"
-            "SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL",
+            f"SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL{plain}",
             "log.dirs": str(self.directory / "data"),
             "offsets.topic.replication.factor": "1",
             "transaction.state.log.replication.factor": "1",
@@ -236,6 +271,10 @@ class RealKafka:
             "listener.name.ssl.ssl.truststore.location": str(self._tls.truststore),
             "listener.name.ssl.ssl.client.auth": "required",
         }
+
+
+def _addresses(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
 
 
 def _java(*options: str) -> list[str]:

@@ -204,13 +204,14 @@ class Hand:
     def _versions(self) -> Versions:
         options = self.options
         versions: Versions = MemoryVersions(options.max_entries, time.monotonic())
+        ordering = OrderingSettings(**options.ordering)
         if options.redis_url:
             versions = RedisVersions(
                 options.redis_url,
                 f"{PROJECT}/{ENVIRONMENT}",
                 retention=3600.0,
                 timeout=options.redis_timeout,
-                warm_after=options.settle,
+                warm_after=None if ordering.warm_up else options.settle,
                 metrics=self.metrics,
             )
         return GatedVersions(versions, options.gates, options.name) if options.gates else versions

@@ -15,14 +15,6 @@ def intake() -> Intake:
     return Intake()
 
 
-def test_segments_with_several_writes_at_a_time_are_not_parked() -> None:
-    """Big and synced ones wait."""
-    intake, vip = Intake(Limits(max_size=3, writes_per_segment=2)), target()
-    intake.add(vip, "a")
-    assert intake.buffer.park(vip.segment, 5.0) is None
-    assert intake.buffer.changes == 1
-
-
 def test_an_empty_buffer_has_nothing_to_do(intake: Intake) -> None:
     """No deadline, no batch, no memory."""
     buffer = intake.buffer

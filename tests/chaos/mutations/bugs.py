@@ -1,0 +1,372 @@
+"""The bugs: each leaves out one thing that a promise or a rule of docs/design.md needs.
+
+The mischief of each is what its omission needs to be seen at all; the judge alone, from outside,
+decides whether it is. `HARMLESS` says of what is left out there why nothing would be seen.
+"""
+
+from typing import Any, Final
+
+from tests.chaos.evidence import Store
+from tests.chaos.mischief import Step, Trouble
+from tests.chaos.mutations.bug import Bug, Edit
+
+# One process, partitions side by side, events in disorder.
+_ONE: Final[dict[str, Any]] = {
+    "brokers": 1,
+    "replicas": 1,
+    "partitions": 3,
+    "more_partitions": 3,
+    "keyed": False,
+    "disordered": True,
+    "store": Store.MEMORY,
+    "write_path": "standard",
+    "exit_action": "remove",
+    "batch_seconds": 0.5,
+    "batch_size": 200,
+    "tight": False,
+    "transactions": False,
+    "compacted": False,
+    "members": 60,
+    "audiences": 3,
+    "events": 3000,
+    "clean": True,
+}
+_KEYED: Final = _ONE | {"replicas": 2, "partitions": 4, "more_partitions": 4, "keyed": True}
+_SHARED: Final = (
+    _ONE
+    | {"replicas": 2, "partitions": 4, "more_partitions": 4}
+    | {
+        "store": Store.REDIS,
+        "members": 20,
+    }
+)
+
+
+def _each(trouble: Trouble, *at: float, **how: Any) -> tuple[Step, ...]:
+    return tuple(Step(moment, trouble, **how) for moment in at)
+
+
+PROMISES: Final = (
+    Bug(
+        "commit-position",
+        "P1",
+        "what was handed out is committed, not what the ledger says is settled",
+        (
+            Edit(
+                "ldsync/kafka/offsets.py",
+                "for partition, offset in self._ledger.committable().items()",
+                "for partition, offset in self._positions().items()",
+            ),
+        ),
+        frozenset({"P1"}),
+        _ONE,
+        _each(Trouble.ERRORS, 6.0, seconds=4.0),
+    ),
+    Bug(
+        "receipt-lost",
+        "P1",
+        "a record that is coalesced into a change that waits does not hold its chunk",
+        (
+            Edit(
+                "ldsync/sync/buffer.py",
+                "                lane.pages[-1].hold(chunk)\n",
+                "",
+            ),
+        ),
+        frozenset({"P1"}),
+        _ONE | {"members": 20},
+        _each(Trouble.ERRORS, 6.0, seconds=4.0),
+    ),
+    Bug(
+        "give-back-dropped",
+        "P1",
+        "a batch whose attempt failed is let go of, and not given back to the buffer",
+        (
+            Edit(
+                "ldsync/worker.py",
+                "        self._buffer.give_back(\n"
+                "            batch, time.monotonic(), not_before=not_before, "
+                "blocked_until=blocked_until\n"
+                "        )\n",
+                "        self._buffer.settle(batch, time.monotonic())\n",
+            ),
+        ),
+        frozenset({"P1", "P2"}),
+        _ONE,
+        _each(Trouble.ERRORS, 6.0, 18.0, seconds=3.0),
+    ),
+    Bug(
+        "letter-not-awaited",
+        "P1",
+        "an invalid record does not hold its chunk until its dead letter was acknowledged",
+        (
+            Edit(
+                "ldsync/kafka/dead_letters.py",
+                "            chunk.hold()\n            self.post(letter_of(record, to, "
+                "verdict.reason, chunk, detail=detail))",
+                "            nobody = __import__('types').SimpleNamespace(release=lambda: None)\n"
+                "            self.post(letter_of(record, to, verdict.reason, nobody, "
+                "detail=detail))",
+            ),
+        ),
+        frozenset({"P1"}),
+        _ONE,
+        _each(Trouble.LETTERS_REFUSED, 8.0, seconds=6.0),
+    ),
+    Bug(
+        "versions-ignored",
+        "P2",
+        "of two changes of a member the one that came later wins, in the buffer and in the store",
+        (
+            Edit(
+                "ldsync/sync/buffer.py",
+                "newer = stamp >= known or stamp[:-1] == known[:-1]",
+                "newer = True",
+            ),
+            Edit(
+                "ldsync/versions/memory.py",
+                "if not supersedes(changes[member], known[member]):",
+                "if False:",
+            ),
+        ),
+        frozenset({"P2"}),
+        _ONE,
+    ),
+    Bug(
+        "members-not-held-back",
+        "P4",
+        "members in flight are taken again",
+        (
+            Edit(
+                "ldsync/sync/lane.py",
+                "held = [*self._flying, *(members for _, members in self._blocked)]",
+                "held = [members for _, members in self._blocked]",
+            ),
+        ),
+        frozenset({"P4"}),
+        _ONE | {"write_path": "big", "batch_seconds": 0.2, "members": 20},
+        _each(Trouble.SLOW, 5.0, seconds=8.0),
+    ),
+    Bug(
+        "two-patches",
+        "P4",
+        "a standard segment may have several writes at a time",
+        (
+            Edit(
+                "ldsync/sync/lane.py",
+                "if len(self._flying) >= (1 if self.failures else limits.writes_per_segment):",
+                "if len(self._flying) >= 4:",
+            ),
+        ),
+        frozenset({"P4"}),
+        _ONE | {"batch_seconds": 0.2, "batch_size": 20},
+        _each(Trouble.SLOW, 5.0, seconds=8.0),
+    ),
+    Bug(
+        "epoch-of-batches-unchecked",
+        "P6",
+        "a batch of an epoch that is over counts as one of the present",
+        (
+            Edit(
+                "ldsync/sync/buffer.py",
+                "        return batch.epoch == self._epoch\n",
+                "        return True\n",
+            ),
+        ),
+        frozenset({"P1", "P2", "P7", "life"}),
+        _KEYED,
+        (*_each(Trouble.HANG, 4.0, 11.0, seconds=6.0), *_each(Trouble.TERM, 5.0, 12.0, target=1)),
+    ),
+    Bug(
+        "epoch-of-records-unchecked",
+        "P6",
+        "a partition that comes back goes on with the account of the epoch before",
+        (
+            Edit(
+                "ldsync/sync/ledger.py",
+                "        self.revoke(partition)\n"
+                "        account = self._accounts[partition] = Account(partition)\n"
+                "        return account\n",
+                "        return self._accounts.setdefault(partition, Account(partition))\n",
+            ),
+            Edit(
+                "ldsync/sync/ledger.py",
+                "        account = self._accounts.pop(partition, None)\n"
+                "        if account is not None:\n"
+                "            account.close()\n",
+                "        return\n",
+            ),
+        ),
+        frozenset({"P1", "P7", "life"}),
+        _KEYED,
+        _each(Trouble.TERM, 5.0, 12.0, target=1),
+    ),
+    Bug(
+        "coalesced-uncounted",
+        "P7",
+        "records that are coalesced are not counted",
+        (
+            Edit(
+                "ldsync/sync/buffer.py",
+                "        self._tallies.end(COALESCED, coalesced)\n",
+                "",
+            ),
+        ),
+        frozenset({"P7"}),
+        _ONE,
+    ),
+)
+
+RULES: Final = (
+    Bug(
+        "no-settle-time",
+        "R1",
+        "members of a request without an answer are written again at once",
+        (
+            Edit(
+                "ldsync/sync/buffer.py", "        if blocked_until > now:\n", "        if False:\n"
+            ),
+        ),
+        frozenset({"R1"}),
+        _ONE,
+        _each(Trouble.LATE, 5.0, 12.0, seconds=4.0, how=True),
+    ),
+    Bug(
+        "no-take-over-wait",
+        "R2",
+        "a new owner writes at once",
+        (
+            Edit(
+                "ldsync/sync/gate.py",
+                "self._opens_at = now if clean else self._assigned_at + self._settle_seconds",
+                "self._opens_at = now",
+            ),
+        ),
+        frozenset({"R2"}),
+        _KEYED,
+        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=1)),
+    ),
+    Bug(
+        "always-clean",
+        "R2",
+        "who leaves says that nothing is on its way, also when something is",
+        (
+            Edit(
+                "ldsync/worker.py",
+                "clean = self.gate.taken_over(now) and self._buffer.quiet(now)",
+                "clean = True",
+            ),
+        ),
+        frozenset({"R2"}),
+        _KEYED,
+        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=1)),
+    ),
+    Bug(
+        "revoked-kept",
+        "R3",
+        "what is left of an epoch that is over stays in the buffer, and is written later",
+        (
+            Edit(
+                "ldsync/worker.py",
+                "        forgotten = self._buffer.discard(time.monotonic())\n",
+                "        forgotten: list[tuple[Segment, dict[str, str]]] = []\n",
+            ),
+        ),
+        frozenset({"P2", "P7", "R2"}),
+        _KEYED | {"members": 20},
+        (
+            *_each(Trouble.ERRORS, 4.0, 16.0, seconds=5.0),
+            *_each(Trouble.TERM, 5.0, 17.0, target=1),
+        ),
+    ),
+    Bug(
+        "no-lease",
+        "R4",
+        "a process writes whether or not it surely is a member",
+        (
+            Edit(
+                "ldsync/sync/lease.py",
+                "        return now < self.until\n",
+                "        return True\n",
+            ),
+        ),
+        frozenset({"R4", "P2"}),
+        _KEYED | {"batch_seconds": 2.0, "members": 20},
+        (
+            *_each(Trouble.ZOMBIE, 3.0, target=0, seconds=9.0),
+            *_each(Trouble.ZOMBIE, 13.0, target=1, seconds=9.0),
+        ),
+    ),
+    Bug(
+        "no-warm-up",
+        "R5",
+        "history is not read at an assignment",
+        (
+            Edit(
+                "ldsync/kafka/take_over.py",
+                "if self._warm_up is not None and partitions:",
+                "if False:",
+            ),
+        ),
+        frozenset({"P2"}),
+        _ONE | {"events": 1500},
+        _each(Trouble.TERM, 12.0, 17.0),
+    ),
+    Bug(
+        "stale-dropped",
+        "R6",
+        "a change that is older than what is marked is dropped, and not replaced by it",
+        (
+            Edit(
+                "ldsync/attempt.py",
+                "        written = changes\n",
+                "        written = {m: s for m, s in changes.items() if m not in stale}\n"
+                "        if not written:\n"
+                "            return Attempt(Delivered(), stale)\n",
+            ),
+        ),
+        frozenset({"P2"}),
+        _SHARED | {"events": 3000, "batch_seconds": 0.2},
+        (
+            Step(20.0, Trouble.LATE, seconds=0.4, how=True),
+            Step(20.8, Trouble.KILL),
+        ),
+    ),
+    Bug(
+        "not-read-again",
+        "R7",
+        "the marks are not read again after the answer",
+        (
+            Edit(
+                "ldsync/attempt.py",
+                "again = await versions.confirm(segment, written)",
+                "again: Collection[str] = ()",
+            ),
+        ),
+        frozenset({"P2"}),
+        _SHARED | {"batch_seconds": 0.2},
+        _each(Trouble.SLOW, 19.6, 20.2, 20.8, seconds=0.25, how=True),
+    ),
+    Bug(
+        "early-settlement",
+        "R8",
+        "an older change of another partition is settled before what superseded it is written",
+        (
+            Edit(
+                "ldsync/sync/buffer.py",
+                "                lane.pages[-1].hold(chunk)\n",
+                "                if newer:\n                    lane.pages[-1].hold(chunk)\n",
+            ),
+        ),
+        frozenset({"P1"}),
+        _ONE | {"members": 20},
+        _each(Trouble.ERRORS, 5.0, 13.0, seconds=5.0),
+    ),
+)
+
+BUGS: Final = PROMISES + RULES
+
+HARMLESS: Final = {
+    "R9": "a replay needs a segment that was parked, and so a long wait or a full budget while "
+    "others are served, which no run has; tests/integration/test_parking.py shows the order",
+}
