@@ -1,4 +1,4 @@
-"""Recalling: at an assignment, what segments lack that was parked before it is found again.
+"""Recalling: at an assignment, what segments lack that was parked before it is found (R9).
 
 Beside the work, which does not wait for it; but nothing is parked before it is known up to where
 letters are from before, so that none counts twice.
