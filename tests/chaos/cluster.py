@@ -13,6 +13,7 @@ from tests.chaos.proxy import Cable
 from tests.support.kafka_admin import KafkaAdmin
 from tests.support.real_kafka import RealKafka
 
+PATIENCE = 240.0  # seconds for a broker to start: on a machine full of runs it takes long
 SLOTS = 3  # processes at once, at most
 _CONFIG = {
     "log.cleaner.backoff.ms": "500",
@@ -54,7 +55,7 @@ class Cluster:
                 cable.goal = node.port(f"SLOT{slot}")
                 await cable.start()
         for node in self.nodes:
-            await asyncio.to_thread(node.start)
+            await asyncio.to_thread(node.start, PATIENCE)
 
     async def heal(self) -> None:
         """Start what does not run, and mend all cables."""
@@ -63,7 +64,7 @@ class Cluster:
                 cable.mend()
         for node in self.nodes:
             if not node.is_running:
-                await asyncio.to_thread(node.start)
+                await asyncio.to_thread(node.start, PATIENCE)
 
     async def stop(self) -> None:
         """End all brokers, and take the cables up."""

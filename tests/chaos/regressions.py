@@ -56,4 +56,18 @@ REGRESSIONS: tuple[Regression, ...] = (
             steps=(Step(0.0, Trouble.BROKER_STOP, 1, 3.0), Step(12.0, Trouble.KILL_ALL)),
         ),
     ),
+    Regression(
+        "Asked to end while it was being put together, after the first line of its log, ldsync "
+        "ended by the signal (143) instead of in order (0).",
+        replace(
+            _TWO_BROKERS,
+            seed=1010,
+            brokers=1,
+            steps=tuple(
+                Step(at, Trouble.TERM, slot)
+                for slot, first in enumerate((0.4, 0.7))
+                for at in (first, first + 2.0, first + 4.0, first + 6.0)
+            ),
+        ),
+    ),
 )

@@ -5,13 +5,17 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
+from confluent_kafka import KafkaException
+
 from ldsync.demo.simulator import Answer, Apply, Fault
 from ldsync.demo.simulator.refusal import Refusal
+from tests.chaos.cluster import PATIENCE
 from tests.chaos.evidence import Deletion, StoreLoss
 from tests.chaos.history import audience, user_key
 from tests.chaos.mischief import Step, Trouble
 from tests.chaos.plan import SETTLE
 from tests.chaos.scene import Scene
+from tests.support.eventually import eventually
 from tests.support.ldsync_process import TOKEN
 
 _SLOW = 0.8  # seconds; a client waits for 1.5
@@ -54,7 +58,7 @@ async def _broker(scene: Scene, step: Step) -> None:
     node = scene.cluster.nodes[step.target]
     await asyncio.to_thread(node.kill if step.trouble is Trouble.BROKER_KILL else node.stop)
     await asyncio.sleep(step.seconds)
-    await asyncio.to_thread(node.start)
+    await asyncio.to_thread(node.start, PATIENCE)
 
 
 async def _leader_move(scene: Scene, step: Step) -> None:
@@ -62,7 +66,7 @@ async def _leader_move(scene: Scene, step: Step) -> None:
     node = scene.cluster.nodes[1]
     await asyncio.to_thread(node.stop)
     await asyncio.sleep(step.seconds)
-    await asyncio.to_thread(node.start)
+    await asyncio.to_thread(node.start, PATIENCE)
     await asyncio.to_thread(scene.cluster.admin.prefer_first_replicas)
 
 
@@ -111,8 +115,11 @@ async def _slow(scene: Scene, step: Step) -> None:
 async def _letters_refused(scene: Scene, step: Step) -> None:
     """As with too few brokers in step, of which the topic asks for more than there are."""
     admin, topic = scene.cluster.admin, f"{scene.topic}.dead-letters"
-    while topic not in await asyncio.to_thread(admin.topics):
-        await asyncio.sleep(0.2)  # the first process makes it
+
+    async def is_there() -> bool:
+        return topic in await asyncio.to_thread(admin.topics)
+
+    await eventually(is_there, "the first process has made the topic of dead letters")
     await asyncio.to_thread(admin.set_topic_config, topic, "min.insync.replicas", "3")
     await asyncio.sleep(step.seconds)
     await asyncio.to_thread(admin.set_topic_config, topic, "min.insync.replicas", "1")
@@ -166,10 +173,19 @@ async def _cut_kafka(scene: Scene, step: Step) -> None:
         cable.mend()
 
 
+async def _partitions(scene: Scene) -> list[int]:
+    try:
+        return await asyncio.to_thread(scene.cluster.admin.partitions, scene.topic)
+    except KafkaException:
+        return []
+
+
 async def _add_partitions(scene: Scene, _step: Step) -> None:
     total = scene.plan.more_partitions
     admin = scene.cluster.admin
-    await asyncio.to_thread(admin.add_partitions, scene.topic, total)
+    while len(await _partitions(scene)) < total:  # brokers may be away
+        with contextlib.suppress(KafkaException, TimeoutError):
+            await asyncio.to_thread(admin.add_partitions, scene.topic, total)
     scene.feeder.known = total
 
 

@@ -31,7 +31,7 @@ from tests.chaos.evidence import Action, Evidence, Exchange, Life
 from tests.chaos.reading import Change, Member, Topic
 from tests.chaos.verdict import Verdict
 
-TOLERANCE = 1.0  # seconds
+TOLERANCE = 0.4  # seconds, beyond the slack of the evidence
 AT_ONCE = 0.25  # seconds
 NOBODY = "ldsync-control-nobody"  # the key of writes that change nothing (docs/launchdarkly.md)
 _GATEWAY = {502, 504, *range(520, 528)}
@@ -106,7 +106,8 @@ def _judge_overlaps(writes: list[Write], verdict: Verdict) -> None:
 def _judge_settling(
     evidence: Evidence, writes: list[Write], verdict: Verdict, *, alone: bool
 ) -> None:
-    settle = evidence.setting.settle_seconds - TOLERANCE
+    setting = evidence.setting
+    settle = setting.settle_seconds - setting.slack_seconds - TOLERANCE
     for number, first in enumerate(writes):
         if _answered(first.exchange):
             continue

@@ -152,11 +152,11 @@ class RealKafka:
         self.admin.create_topic(name, partitions, config)
         return name
 
-    def start(self) -> None:
+    def start(self, limit: float = START_LIMIT) -> None:
         """Start, or start again on the same directory and ports, and wait until it answers.
 
         Raises:
-            KafkaUnavailable: it ended, or did not answer within `START_LIMIT` seconds.
+            KafkaUnavailable: it ended, or did not answer within `limit` seconds.
         """
         assert self._process is None, "it is running already"
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -173,11 +173,11 @@ class RealKafka:
                 cwd=self.directory,
                 start_new_session=True,  # Ctrl-C is for the test run, which then stops the broker
             )
-        self._await_answer()
+        self._await_answer(limit)
 
-    def _await_answer(self) -> None:
+    def _await_answer(self, limit: float) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + START_LIMIT
+        deadline = time.monotonic() + limit
         while not self.admin.is_up():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()

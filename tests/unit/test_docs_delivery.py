@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.mutations.bug import AnchorGone, Bug, Edit
-from tests.chaos.mutations.bugs import BUGS, HARMLESS
+from tests.chaos.mutations.bugs import BUGS, NOT_TRIED
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")
@@ -78,8 +78,7 @@ def test_every_rule_has_a_place_in_the_code_that_names_it(rule: str) -> None:
 def test_every_rule_is_left_out_by_a_bug_or_it_is_said_why_not() -> None:
     """And at least ten bugs are told apart by their names."""
     tried = {bug.breaks for bug in BUGS}
-    assert tried | HARMLESS.keys() >= {f"R{number}" for number in range(1, 10)}
-    assert not tried & HARMLESS.keys()
+    assert tried | NOT_TRIED.keys() >= {f"R{number}" for number in range(1, 10)}
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 10
 
 

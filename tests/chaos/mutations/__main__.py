@@ -1,27 +1,29 @@
 """`make mutations`: does the judge of the chaos suite see what it must?
 
-Each bug of `bugs` is put into a copy of the repository, one at a time, and chaos runs are made
-with the copy until the judge, from outside, finds what must be found. Exit status 1 if one is not
-found within `--seeds` runs, or if the right code fails one of these runs (`--control`).
+Each bug of `bugs` is put into a copy of ldsync, one at a time, and chaos runs are made with that
+copy until the judge, from outside, finds what must be found. The rest (runner, simulator, judge) is
+what it is. Exit status 1 if a bug is not found within `--seeds` runs; with `--control`, which makes
+the same runs without the bugs, if anything is found.
 """
 
 import argparse
-import json
+import asyncio
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos.ground import Ground
 from tests.chaos.mutations.bug import Bug
-from tests.chaos.mutations.bugs import BUGS, HARMLESS
+from tests.chaos.mutations.bugs import BUGS, NOT_TRIED
+from tests.chaos.run import Report, run
 
 ROOT = Path(__file__).resolve().parents[3]
-_COPIED = ("ldsync", "tests", "pyproject.toml")
 
 
 @dataclass(slots=True)
@@ -35,7 +37,6 @@ class Found:
         runs: How many there were, that one included.
         seconds: How long they took.
         first: A violation, in words.
-        trouble: Why a run could not be judged.
     """
 
     bug: Bug
@@ -44,7 +45,6 @@ class Found:
     runs: int = 0
     seconds: float = 0.0
     first: str = ""
-    trouble: str = ""
 
     @property
     def caught(self) -> bool:
@@ -65,20 +65,16 @@ def main() -> int:
     """Try the bugs that the command line asks for; returns the exit status."""
     wanted = _arguments()
     bugs = [bug for bug in BUGS if not wanted.only or bug.name in wanted.only]
-    if wanted.check:
-        for bug in bugs:
-            with tempfile.TemporaryDirectory() as tree:
-                _copy(Path(tree))
-                bug.apply(Path(tree))
-        print(f"{len(bugs)} bugs fit the code")
-        return 0
-    results = [_try(bug, wanted.seeds, control=wanted.control) for bug in bugs]
+    with tempfile.TemporaryDirectory(prefix="ldsync-mutations-") as scratch:
+        results = asyncio.run(
+            _try_all(bugs, Path(scratch), wanted.seeds, control=wanted.control, keep=wanted.keep)
+        )
     print("| bug | breaks | what is done wrong | found by | seed | runs | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for found in results:
         print(found.row())
-    for rule, why in HARMLESS.items():
-        print(f"| - | {rule} | not tried: {why} | - | - | - | - |")
+    for rule, why in NOT_TRIED.items():
+        print(f"| | {rule} | not tried: {why} | | | | |")
     if wanted.control:
         return int(any(found.rules for found in results))
     return int(not all(found.caught for found in results))
@@ -89,60 +85,52 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", help="names of bugs")
     parser.add_argument("--seeds", type=int, default=4, help="runs of each bug at most")
     parser.add_argument("--control", action="store_true", help="the same runs without the bugs")
-    parser.add_argument("--check", action="store_true", help="only see whether the bugs still fit")
+    parser.add_argument("--keep", type=Path, help="where the evidence is to be kept")
     return parser.parse_args()
 
 
-def _try(bug: Bug, seeds: int, *, control: bool) -> Found:
+async def _try_all(
+    bugs: list[Bug], scratch: Path, seeds: int, *, control: bool, keep: Path | None
+) -> list[Found]:
+    ground = Ground(scratch / "ground")
+    results = []
+    try:
+        for bug in bugs:
+            tree = scratch / bug.name
+            shutil.copytree(
+                ROOT / "ldsync", tree / "ldsync", ignore=shutil.ignore_patterns("__pycache__")
+            )
+            if not control:
+                bug.apply(tree)
+            # The processes of ldsync take it from there: they inherit both.
+            os.chdir(tree)
+            os.environ["PYTHONPATH"] = str(tree)
+            results.append(await _try(bug, ground, (keep or scratch) / f"runs-{bug.name}", seeds))
+    finally:
+        await ground.clear()
+    return results
+
+
+async def _try(bug: Bug, ground: Ground, directory: Path, seeds: int) -> Found:
+    """Run seeds until one fails by a rule that counts."""
     found = Found(bug)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ldsync-mutation-") as scratch:
-        tree = Path(scratch) / "tree"
-        _copy(tree)
-        if not control:
-            bug.apply(tree)
-        command = [sys.executable, "-m", "tests.chaos.mutations.child", bug.name]
-        command += [str(Path(scratch) / "runs"), str(seeds)]
-        with subprocess.Popen(
-            command,
-            cwd=tree,
-            env={**os.environ, "PYTHONPATH": str(tree)},
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if line.startswith("{"):
-                    _take(found, json.loads(line))
+    while found.runs < seeds and not found.caught:
+        found.runs += 1
+        report = Report(bug.plan(found.runs), directory / f"seed-{found.runs}")
+        try:
+            await run(report, ground)
+        except Exception:  # noqa: BLE001 - a run that cannot be judged is told as such
+            print(f"{bug.name}: a run could not be judged: {traceback.format_exc()}", flush=True)
+        if report.violations:
+            found.seed = found.runs
+            found.rules = Counter(str(each).partition(":")[0] for each in report.violations)
+            telling = [v for v in report.violations if v.partition(":")[0] in bug.expected]
+            found.first = (telling or report.violations)[0][:300]
     found.seconds = time.monotonic() - began
     word = "found" if found.caught else "NOT FOUND"
     print(f"{bug.name}: {word} in {found.runs} runs: {found.first}", flush=True)
-    if found.trouble:
-        print(f"{bug.name}: a run could not be judged: {found.trouble}", flush=True)
     return found
-
-
-def _take(found: Found, told: dict[str, object]) -> None:
-    found.runs += 1
-    found.trouble = found.trouble or str(told["trouble"])
-    violations = told["violations"]
-    assert isinstance(violations, list)
-    if violations:
-        found.seed = int(str(told["seed"]))
-        found.rules = Counter(str(each).partition(":")[0] for each in violations)
-        # The violation that counts, if there is one.
-        telling = [each for each in violations if each.partition(":")[0] in found.bug.expected]
-        found.first = str((telling or violations)[0])[:300]
-
-
-def _copy(tree: Path) -> None:
-    for name in _COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, tree / name, ignore=ignored)
-        else:
-            shutil.copy(source, tree / name)
 
 
 if __name__ == "__main__":

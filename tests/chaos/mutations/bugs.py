@@ -1,7 +1,7 @@
 """The bugs: each leaves out one thing that a promise or a rule of docs/design.md needs.
 
 The mischief of each is what its omission needs to be seen at all; the judge alone, from outside,
-decides whether it is. `HARMLESS` says of what is left out there why nothing would be seen.
+decides whether it is. `NOT_TRIED` says of what is not there why nothing would be seen.
 """
 
 from typing import Any, Final
@@ -32,6 +32,8 @@ _ONE: Final[dict[str, Any]] = {
     "clean": True,
 }
 _KEYED: Final = _ONE | {"replicas": 2, "partitions": 4, "more_partitions": 4, "keyed": True}
+# When the third one goes, partitions move between the two that stay, at once.
+_MOVING: Final = _KEYED | {"replicas": 3}
 _SHARED: Final = (
     _ONE
     | {"replicas": 2, "partitions": 4, "more_partitions": 4}
@@ -157,25 +159,15 @@ PROMISES: Final = (
                 "if len(self._flying) >= (1 if self.failures else limits.writes_per_segment):",
                 "if len(self._flying) >= 4:",
             ),
+            Edit(
+                "ldsync/launchdarkly/writers/standard.py",
+                "async with self._locks.setdefault(segment, asyncio.Lock()):",
+                "async with asyncio.Lock():",
+            ),
         ),
         frozenset({"P4"}),
         _ONE | {"batch_seconds": 0.2, "batch_size": 20},
         _each(Trouble.SLOW, 5.0, seconds=8.0),
-    ),
-    Bug(
-        "epoch-of-batches-unchecked",
-        "P6",
-        "a batch of an epoch that is over counts as one of the present",
-        (
-            Edit(
-                "ldsync/sync/buffer.py",
-                "        return batch.epoch == self._epoch\n",
-                "        return True\n",
-            ),
-        ),
-        frozenset({"P1", "P2", "P7", "life"}),
-        _KEYED,
-        (*_each(Trouble.HANG, 4.0, 11.0, seconds=6.0), *_each(Trouble.TERM, 5.0, 12.0, target=1)),
     ),
     Bug(
         "epoch-of-records-unchecked",
@@ -199,7 +191,7 @@ PROMISES: Final = (
         ),
         frozenset({"P1", "P7", "life"}),
         _KEYED,
-        _each(Trouble.TERM, 5.0, 12.0, target=1),
+        (*_each(Trouble.HANG, 4.0, 12.0, seconds=6.0), *_each(Trouble.TERM, 5.0, 13.0, target=1)),
     ),
     Bug(
         "coalesced-uncounted",
@@ -243,8 +235,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"R2"}),
-        _KEYED,
-        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=1)),
+        _MOVING,
+        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=2)),
     ),
     Bug(
         "always-clean",
@@ -258,8 +250,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"R2"}),
-        _KEYED,
-        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=1)),
+        _MOVING,
+        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=2)),
     ),
     Bug(
         "revoked-kept",
@@ -273,11 +265,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"P2", "P7", "R2"}),
-        _KEYED | {"members": 20},
-        (
-            *_each(Trouble.ERRORS, 4.0, 16.0, seconds=5.0),
-            *_each(Trouble.TERM, 5.0, 17.0, target=1),
-        ),
+        _MOVING | {"members": 150, "events": 1500},
+        (Step(6.0, Trouble.TERM, target=2), Step(5.0, Trouble.ERRORS, seconds=11.0)),
     ),
     Bug(
         "no-lease",
@@ -326,9 +315,9 @@ RULES: Final = (
             ),
         ),
         frozenset({"P2"}),
-        _SHARED | {"events": 3000, "batch_seconds": 0.2},
+        _SHARED | {"write_path": "big", "batch_seconds": 0.2},
         (
-            Step(20.0, Trouble.LATE, seconds=0.4, how=True),
+            Step(19.9, Trouble.LATE, seconds=0.6, how=True),
             Step(20.8, Trouble.KILL),
         ),
     ),
@@ -366,7 +355,11 @@ RULES: Final = (
 
 BUGS: Final = PROMISES + RULES
 
-HARMLESS: Final = {
+NOT_TRIED: Final = {
     "R9": "a replay needs a segment that was parked, and so a long wait or a full budget while "
     "others are served, which no run has; tests/integration/test_parking.py shows the order",
+    "P6": "that batches of an epoch that is over count as over: without the check such a batch "
+    "meets a lane that was emptied and an account that is closed; "
+    "tests/unit/test_buffer_epochs.py shows it",
 }
+"""What no run can show, by the promise or rule, and why."""
