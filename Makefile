@@ -24,7 +24,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --no-strip-extras --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench letters chaos mutations lock image clean
+.PHONY: help demo test nightly chaos mutations lint format bench letters lock image clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
@@ -34,6 +34,10 @@ demo: $(DEMO_READY) ## run the whole road on this machine: broker, simulator, ld
 
 test: lint ## the linters and all tests (the broker suite needs Java 17 and Maven)
 	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup $(ARGS)
+
+nightly: $(DEV_READY) ## properties and state machines with 20,000 examples each: an hour or two
+	@$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=load --timeout=0 \
+		--hypothesis-profile=nightly tests/property $(ARGS)
 
 lint: $(DEV_READY) ## style, types and the direction of imports
 	@$(BIN)/ruff check

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Self
 import structlog
 
 import ldsync
+from ldsync import files
 from ldsync.config.hidden import secrets_of
 from ldsync.engage.verdict import VERDICTS
 from ldsync.kafka.dead_letters import DeadLetters
-from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
+from ldsync.kafka.errors import SourceMisconfigured, SourceRefused, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.connection import Connection
 from ldsync.launchdarkly.outcome import REJECTIONS, RetryReason
@@ -72,6 +73,13 @@ def run(settings: Settings) -> int:
     second SIGTERM or SIGINT ends the process at once, with 128 + its number.
     """
     logging.configure(settings.log.level, settings.log.format, secrets_of(settings))
+    try:
+        concern = files.look(settings).concern
+    except files.TooFewFiles as error:
+        structlog.get_logger().error("process.too_few_files", detail=str(error))
+        return MISCONFIGURED
+    if concern:
+        structlog.get_logger().warning("process.few_files", detail=concern)
     with asyncio.Runner() as runner:
         return runner.run(_serve(settings))
 
@@ -97,9 +105,13 @@ async def _serve(settings: Settings) -> int:
         log.error("ordering.misconfigured", detail=str(error))  # noqa: TRY400
         return MISCONFIGURED
     except Exception as error:
+        cause = _cause(error)
+        if isinstance(cause, SourceRefused):
+            log.error("kafka.misconfigured", detail=str(cause))  # noqa: TRY400
+            return MISCONFIGURED
         log.exception(
             "ldsync.crashed",
-            detail=str(_cause(error)),
+            detail=str(cause),
             advice="nothing is lost: what is not committed is consumed again after the start",
         )
         return CRASHED
@@ -196,6 +208,7 @@ class _App:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self.worker.hurry)
         await self._admin.start()
         for concern in settings_concerns(self._settings.ordering):
             structlog.get_logger().warning("ordering.unsafe", detail=concern)

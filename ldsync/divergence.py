@@ -43,23 +43,43 @@ class Lack:
 class Divergence:
     """All segments that lack something.
 
-    `lacks` are those with parked changes; `recreated` the keys of those that were deleted and
-    created again, until the process ends.
+    `lacks` are those with parked changes; `unmet` are such, by key, that no event has been about
+    since this process began; `recreated` the keys of those that were deleted and created again,
+    until the process ends.
     """
 
     def __init__(self) -> None:
         """Nothing is missing yet."""
         self.lacks: dict[Segment, Lack] = {}
+        self.unmet: dict[str, Lack] = {}
         self.recreated: set[str] = set()
+
+    def meet(self, segment: Segment) -> None:
+        """Take note of the segment of a key."""
+        lack = self.unmet.pop(segment.key, None)
+        if lack is not None:
+            self.lack(segment, lack.oldest).changes += lack.changes
+
+    def lack(self, segment: Segment, oldest: float) -> Lack:
+        """Return what a segment lacks, with changes that came at `oldest` about to be added."""
+        lack = self.lacks.setdefault(segment, Lack(oldest))
+        lack.oldest = min(lack.oldest, oldest)
+        return lack
+
+    def clear(self) -> None:
+        """Forget what is parked."""
+        self.lacks.clear()
+        self.unmet.clear()
 
     @property
     def segments(self) -> int:
         """How many segments lack something."""
-        return len({segment.key for segment in self.lacks} | self.recreated)
+        return len({segment.key for segment in self.lacks} | self.unmet.keys() | self.recreated)
 
     def rows(self) -> Mapping[str, tuple[int, str]]:
         """Return, by keys of segments, how many changes are parked, and what is missing."""
-        found = {segment.key: (lack.changes, str(lack)) for segment, lack in self.lacks.items()}
+        lacks = {segment.key: lack for segment, lack in self.lacks.items()} | self.unmet
+        found = {key: (lack.changes, str(lack)) for key, lack in lacks.items()}
         for key in self.recreated:
             count, words = found.get(key, (0, ""))
             found[key] = (count, "; ".join(filter(None, (words, _RECREATED))))

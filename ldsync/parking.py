@@ -13,8 +13,9 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ldsync.divergence import Divergence, Lack
+from ldsync.divergence import Divergence
 from ldsync.launchdarkly.outcome import Retry, RetryReason, Scope
+from ldsync.recalling import Recalling
 from ldsync.replays import Replays
 from ldsync.sync.outcomes import PARKED
 from ldsync.versions.base import StoreUnavailable
@@ -22,6 +23,7 @@ from ldsync.versions.base import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from ldsync.divergence import Lack
     from ldsync.engage.decoder import Decoder
     from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.sync.batch import Batch
@@ -51,6 +53,7 @@ class Parking:
 
     Attributes:
         divergence: What segments lack.
+        recalling: Finds what was parked before.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Parking:
         self._replays = Replays(
             self.divergence, waiting, buffer, versions, dead_letters, decoder, journal=journal
         )
+        self.recalling = Recalling(self.divergence, self._replays, dead_letters, decoder, journal)
 
     # --- what happens to writes ---------------------------------------------------------------
 
@@ -91,13 +95,15 @@ class Parking:
         self._waiting.accepted(segment, time.monotonic() - seconds)
         if segment.recreated:
             self.divergence.recreated.add(segment.key)
+        self.divergence.meet(segment)
         self._replays.recovered(segment)
 
     def reset(self) -> None:
-        """End the epoch: other owners of the partitions cannot know of what was parked here."""
+        """End the epoch: other owners of the partitions find in the topic what was parked here."""
         self._waiting.reset()
-        self.divergence.lacks.clear()
+        self.divergence.clear()
         self._replays.reset()
+        self.recalling.reset()
 
     # --- parking ------------------------------------------------------------------------------
 
@@ -105,7 +111,7 @@ class Parking:
         """Look at what waits, for ever, while `may_park` allows."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if self._dead_letters.enabled and may_park():
+            if self._dead_letters.enabled and not self.recalling.pending and may_park():
                 await self._park(may_park)
 
     async def replay(
@@ -139,8 +145,8 @@ class Parking:
     def _hand_over(self, batch: Batch, reason: str) -> None:
         """Let the dead letters have a batch; its records are released when they are safe (P1)."""
         oldest = min(page.opened_at for page in batch.pages)
-        lack = self.divergence.lacks.setdefault(batch.segment, Lack(oldest))
-        lack.oldest = min(lack.oldest, oldest)
+        self.divergence.meet(batch.segment)
+        lack = self.divergence.lack(batch.segment, oldest)
         lack.changes += len(batch.changes)
         lack.unsafe += 1
         self._journal.ended(self._buffer.take_ended())

@@ -7,16 +7,20 @@ from collections import defaultdict
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
+from ldsync.hindsight import look_back
+from ldsync.kafka.errors import SourceError
+from ldsync.kafka.marking import markers
 from ldsync.replaying import Replay
 from ldsync.versions.base import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from ldsync.divergence import Divergence
     from ldsync.engage.decoder import Decoder
     from ldsync.kafka.dead_letters import DeadLetters
-    from ldsync.kafka.parked import ParkedRecord
+    from ldsync.kafka.parked_record import ParkedRecord
+    from ldsync.kafka.standing import Places
     from ldsync.sync.buffer import Buffer
     from ldsync.sync.change import Segment
     from ldsync.sync.ledger import Partition
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from ldsync.versions.base import Versions
 
 # What aiokafka raises is a RuntimeError.
-_TROUBLE: Final = (OSError, RuntimeError, StoreUnavailable)
+_TROUBLE: Final = (OSError, RuntimeError, SourceError, StoreUnavailable)
 
 _LOOK_SECONDS: Final = 0.5
 _ROOM_SECONDS: Final = 0.1
@@ -67,7 +71,7 @@ class Replays:
         self._journal = journal
         self._well: set[Segment] = set()
         self._silent: set[Segment] = set()
-        self._open: dict[Segment, tuple[Replay, int]] = {}
+        self._open: dict[Segment, tuple[Replay, int, frozenset[Partition]]] = {}
         self._epoch = 0
         self._failures = 0
 
@@ -137,7 +141,7 @@ class Replays:
         replay = self._new(segment)
         places = self._dead_letters.parked.take([segment.key])
         self._dead_letters.parked.give_back(places)
-        letters = self._dead_letters.parked.read(places, self._dead_letters.options)
+        letters = self._dead_letters.parked.read(places, self._dead_letters.options, owned())
         try:
             async with aclosing(letters) as chunks:
                 async for chunk in chunks:
@@ -145,8 +149,9 @@ class Replays:
                     for record in chunk:
                         if epoch != self._epoch or self._buffer.waiting(segment):
                             return
-                        if record.partition in owned():
-                            replay.apply([record], known, probing=True)
+                        replay.apply([record], known, probing=True)
+            if epoch == self._epoch and not replay.replayed:
+                self._well.add(segment)  # nothing can be tried: that is told, unless it waits
         except _TROUBLE as error:
             if epoch == self._epoch:
                 self._silent.add(segment)
@@ -162,17 +167,11 @@ class Replays:
         epoch = self._epoch
         places = self._dead_letters.parked.take(replays)
         asked = {key: self._lacks[each.segment].changes for key, each in replays.items()}
-        letters = self._dead_letters.parked.read(places, self._dead_letters.options)
+        mine = frozenset(owned())
         trouble: Exception | None = None
         try:
-            async with aclosing(letters) as chunks:
-                async for chunk in chunks:
-                    mine = defaultdict(list)
-                    for record in chunk:
-                        if record.partition in owned():
-                            mine[record.segment].append(record)
-                    for key, records in mine.items():
-                        await self._apply(replays[key], records, epoch, may_add)
+            await self._read(replays, places, mine, may_add)
+            await self._look_back(replays, mine, may_add)
         except _TROUBLE as error:
             trouble = error
         if epoch != self._epoch:
@@ -182,11 +181,56 @@ class Replays:
                 self._dead_letters.parked.give_back({key: places.get(key, {})})
                 self._again(replay.segment)
             else:
-                self._open[replay.segment] = replay, asked[key]
+                self._open[replay.segment] = replay, asked[key], mine
         if trouble is None:
             self._failures = 0
         else:
             await self._unreadable(trouble)
+
+    async def _read(
+        self,
+        replays: Mapping[str, Replay],
+        places: Mapping[str, Places],
+        owned: frozenset[Partition],
+        may_add: Callable[[], bool],
+    ) -> None:
+        """Apply the letters that stand there."""
+        epoch = self._epoch
+        letters = self._dead_letters.parked.read(places, self._dead_letters.options, owned)
+        async with aclosing(letters) as chunks:
+            async for chunk in chunks:
+                found = defaultdict(list)
+                for record in chunk:
+                    found[record.segment].append(record)
+                for key, records in found.items():
+                    await self._apply(replays[key], records, epoch, may_add)
+
+    async def _look_back(
+        self,
+        replays: Mapping[str, Replay],
+        owned: frozenset[Partition],
+        may_add: Callable[[], bool],
+    ) -> None:
+        """Apply what was too old, if the topics say what came after it (R9)."""
+        epoch = self._epoch
+        old = {
+            key: replay
+            for key, replay in replays.items()
+            if replay.old_members and not replay.interrupted
+        }
+        if not old:
+            return
+        hindsight = await look_back(
+            {key: replay.old_members for key, replay in old.items()},
+            min(replay.old_since for replay in old.values()),
+            {partition.topic for partition in owned},
+            self._dead_letters,
+            self._decoder,
+            self._journal,
+        )
+        if epoch == self._epoch:
+            places = {key: replay.look_back(hindsight) for key, replay in old.items()}
+            await self._read(old, places, owned, may_add)
 
     async def _unreadable(self, error: Exception) -> None:
         """Tell that letters cannot be read, and wait: a second, doubling up to a minute."""
@@ -214,10 +258,11 @@ class Replays:
 
     def _conclude(self) -> None:
         """Tell how replays went that are through; what could not be replayed stays parked."""
-        for segment, (replay, asked) in list(self._open.items()):
+        for segment, (replay, asked, owned) in list(self._open.items()):
             if not replay.settled:
                 continue
             del self._open[segment]
+            self._mark(replay, owned)
             lack = self._lacks[segment]
             left = max(0, asked - replay.replayed)
             lack.changes += left - asked
@@ -229,3 +274,9 @@ class Replays:
             elif lack.changes > left:
                 self._again(segment)
             self._journal.replayed(segment, replay.replayed, left, str(lack), recovered=recovered)
+
+    def _mark(self, replay: Replay, owned: frozenset[Partition]) -> None:
+        """Have it written down what was replayed, for those who own the partitions later."""
+        for place, done in replay.done.items():
+            for marker in markers(replay.segment.key, place, owned, done, replay.kept[place]):
+                self._dead_letters.post(marker)

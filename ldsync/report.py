@@ -119,7 +119,8 @@ class Report:
                 "paused": worker.state is State.PAUSED,
                 "writes_held": worker.gate.held(now) or "",
             },
-            "dead_letters": parts.dead_letters.status(),
+            "dead_letters": parts.dead_letters.status()
+            | {"recall_problem": parts.parking.recalling.problem},
             "launchdarkly": {
                 "project": self._environment.project_key,
                 "environment": self._environment.environment_key,

@@ -103,6 +103,7 @@ class Worker:
                             self._versions.watch(),
                             self._parking.run(self._may_park),
                             self._parking.replay(self._may_park, lambda: self.source.assigned),
+                            self._parking.recalling.run(lambda: self.source.assigned),
                         )
                     ]
                     await self._stop.wait()
@@ -134,6 +135,14 @@ class Worker:
     def stop(self) -> None:
         """Ask for a drain and an end; returns at once."""
         self._stop.set()
+
+    def hurry(self) -> None:
+        """Have all that waits for a person tried at once; returns at once."""
+        now = time.monotonic()
+        self._journal.hurried(self._journal.waiting)
+        self._schedule.hurry()
+        self._buffer.hurry(now)
+        self._wake.set()
 
     # --- in -----------------------------------------------------------------------------------
 
@@ -184,18 +193,24 @@ class Worker:
             await self._note(segment, changes, came)
         self._journal.history(partition.topic, len(records), self._decoder.fallbacks)
 
-    async def warmed(self, since: int) -> None:
+    async def warmed(self, partitions: frozenset[Partition], since: int | None) -> None:
         """Say how far back what is known reaches (R5; Listener).
 
-        Of a store that is shared, only who has read all partitions can say it, and not if what was
-        noted got lost meanwhile.
+        Not if what was noted got lost meanwhile: it is about to be read again.
         """
-        versions = self._versions
-        if versions.shared and (self.source.has_peers or versions.losses != self._losses):
+        if self._versions.losses != self._losses:
             return
+        reach = None if since is None else _age(since)
+        noted, wanted = _names(partitions), _names(self.source.all_partitions)
         # A store that lost it all meanwhile says so itself, and stays cold (R7).
         with contextlib.suppress(StoreUnavailable):
-            await self._versions.mark_warm(_age(since), time.monotonic())
+            await self._versions.mark_warm(reach, time.monotonic(), noted=noted, wanted=wanted)
+
+    def _look_at_losses(self) -> None:
+        """Have history read again if the store has lost what it was told of it (R7)."""
+        if self._versions.losses != self._losses:
+            self._losses = self._versions.losses
+            self.source.reread_history()
 
     async def _note(self, segment: Segment, changes: Mapping[str, str], came: float) -> None:
         """Note changes that are history, as soon as the store can be reached."""
@@ -212,6 +227,7 @@ class Worker:
         while True:
             now = self.turns["flush"] = time.monotonic()
             self._wake.clear()
+            self._look_at_losses()
             wait = _LONGEST_SLEEP
             slots = min(self.policy.max_in_flight, self._pacing.concurrency.limit)
             while len(self._writes) < slots and self._versions.state is StoreState.UP:
@@ -358,9 +374,7 @@ class Worker:
     def assigned(self, partitions: frozenset[Partition]) -> None:
         """Open an epoch of each partition (Listener)."""
         self.gate.assigned(time.monotonic())
-        if self._versions.losses != self._losses:
-            self._losses = self._versions.losses
-            self.source.forget_history()
+        self._look_at_losses()
         for partition in partitions:
             self._ledger.assign(partition)
         if self.state is State.JOINING:
@@ -370,6 +384,7 @@ class Worker:
         """Begin to work: records come; writes may have to wait still (R2; Listener)."""
         self.offsets.begin(committed)
         self.gate.open(time.monotonic(), clean=clean)
+        self._parking.recalling.begin()
         self._wake.set()
         if self.state is State.WARMING:
             self._enter(State.RUNNING)
@@ -455,6 +470,11 @@ class Worker:
         self.state = move(self.state, state)
         self._metrics.set_state(state)
         self._metrics.paused.set(state is State.PAUSED)
+
+
+def _names(partitions: frozenset[Partition]) -> list[str]:
+    """How replicas call partitions among themselves."""
+    return [f"{topic}/{number}" for topic, number in partitions]
 
 
 def _age(epoch_ms: int) -> float:

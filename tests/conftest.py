@@ -32,6 +32,14 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# For `make nightly`. Other examples every night; one that fails is kept and tried first.
+settings.register_profile(
+    "nightly",
+    deadline=None,
+    max_examples=20_000,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("ci" if IN_CI else "dev")
 
 SUITES = ("broker", "redis")

@@ -9,8 +9,8 @@ from ldsync.kafka.errors import SourceError, SourceMisconfigured
 from ldsync.kafka.inspection import look, look_at_letter_topics
 
 if TYPE_CHECKING:
-    from ldsync.config import KafkaSettings, Settings
-    from ldsync.kafka.inspection import View
+    from ldsync.config import DeadLettersSettings, KafkaSettings, Settings
+    from ldsync.kafka.inspection import LettersView, View
 
 #: Whoever waits for the check sits in front of it.
 _LONGEST_WAIT: Final = 10.0
@@ -40,29 +40,49 @@ async def check_dead_letters(settings: Settings) -> list[Finding]:
         off = "invalid records are only counted and logged (dead_letters.enabled)"
         return [Finding(name, State.OK, off)]
     try:
-        missing, denied = await look_at_letter_topics(letters, settings.kafka)
+        view = await look_at_letter_topics(letters, settings.kafka)
     except SourceMisconfigured as error:
         return [Finding(name, State.FAILED, str(error))]
     except SourceError as error:
         return [Finding(name, State.UNKNOWN, str(error))]
-    if denied:
-        refused = f"Kafka does not allow this user to write to {', '.join(sorted(denied))}"
+    if view.denied:
+        refused = f"Kafka does not allow this user to write to {', '.join(sorted(view.denied))}"
         advice = "Grant Write on it, or set dead_letters.enabled = false"
         return [Finding(name, State.FAILED, refused, advice)]
-    if not missing:
-        return [Finding(name, State.OK, "their topics exist and may be written")]
-    topics = ", ".join(sorted(missing))
+    if view.missing:
+        return [_missing(letters, ", ".join(sorted(view.missing)))]
+    found = [Finding(name, State.OK, "their topics exist and may be written")]
+    if letters.replay_on_recovery or letters.recall_max_letters:
+        found.append(_replays(view))
+    return found
+
+
+def _replays(view: LettersView) -> Finding:
+    """Whether what is parked can be read again."""
+    if not view.unreadable:
+        return Finding("replays", State.OK, "parked changes can be read again")
+    topics = ", ".join(sorted(view.unreadable))
+    return Finding(
+        "replays",
+        State.WARNING,
+        f"Kafka does not allow this user to read {topics}: what is parked there is not found after "
+        "a start, and not applied again when its segment recovers",
+        "Grant Read on it, or set dead_letters.replay_on_recovery = false and "
+        "dead_letters.recall_max_letters = 0",
+    )
+
+
+def _missing(letters: DeadLettersSettings, topics: str) -> Finding:
+    name = "dead letters"
     if letters.create_topic:
         detail = f"{topics} is missing, and ldsync makes it at the start if it may"
-        return [Finding(name, State.UNKNOWN, detail, "Allow Create on it, or create it")]
-    return [
-        Finding(
-            name,
-            State.FAILED,
-            f"{topics} is missing, and ldsync is not to make it (dead_letters.create_topic)",
-            "Create it, or set dead_letters.enabled = false",
-        )
-    ]
+        return Finding(name, State.UNKNOWN, detail, "Allow Create on it, or create it")
+    return Finding(
+        name,
+        State.FAILED,
+        f"{topics} is missing, and ldsync is not to make it (dead_letters.create_topic)",
+        "Create it, or set dead_letters.enabled = false",
+    )
 
 
 def _topics(view: View) -> Finding:

@@ -135,15 +135,16 @@ class _Checks:
             actions.remove("updateExcluded")
         segment = await self._segment_of_ours(found)
         for action in actions:
-            if isinstance(segment, dict):
+            if not isinstance(segment, dict):
+                yield segment(action)
+            elif self._settings.write_path == "standard":
                 yield await self._try(action, found, segment)
             else:
-                yield segment(action)
+                yield _read(action, segment)
 
     async def _segment_of_ours(self, found: Found) -> dict[str, Any] | Callable[[str], Finding]:
-        """A standard segment with our tag; if there is none, what to say of each action."""
-        if self._settings.write_path != "standard":
-            return partial(_untried, f"{self._settings.write_path} segments have no dry run")
+        """A segment with our tag, as they are written; if there is none, what to say of actions."""
+        big = self._settings.write_path == "big"
         names = {"projectKey": found.project_key, "environmentKey": found.environment_key}
         tags = orjson.dumps(self._settings.tags[:1]).decode()
         query = {"limit": "20", "filter": f"tags anyOf {tags}"} if self._settings.tags else {}
@@ -152,9 +153,10 @@ class _Checks:
             return partial(_refusal, answer=listing)
         items = (listing.document() or {}).get("items")
         for item in items or ():
-            if isinstance(item, dict) and item.get("unbounded") is not True:
+            if isinstance(item, dict) and (item.get("unbounded") is True) is big:
                 return item
-        return partial(_untried, "there is no standard segment of ldsync that it could be tried on")
+        kind = self._settings.write_path
+        return partial(_untried, f"there is no {kind} segment of ldsync that would show it")
 
     async def _try(self, action: str, found: Found, segment: dict[str, Any]) -> Finding:
         key = str(segment.get("key"))
@@ -204,7 +206,8 @@ def _creation(found: Found) -> Finding:
             "createSegment",
             State.UNKNOWN,
             "LaunchDarkly does not say; it shows when the first segment is created",
-            "The token's role must allow createSegment, unless all segments exist",
+            "The token's role must allow createSegment, unless all segments exist: look at it in "
+            "LaunchDarkly",
         )
     if allowed:
         return Finding("createSegment", State.OK, "the token may create segments")
@@ -216,8 +219,21 @@ def _creation(found: Found) -> Finding:
     )
 
 
+def _read(action: str, segment: dict[str, Any]) -> Finding:
+    """Whether a segment itself says that an action is allowed, of a kind that has no dry run."""
+    key = segment.get("key")
+    allowed = access_in(segment).get(action)
+    if allowed is None:
+        why = f"big segments have no dry run, and LaunchDarkly does not say it of segment {key}"
+        return _untried(why, action)
+    if allowed:
+        return Finding(action, State.OK, f"LaunchDarkly says so of segment {key}")
+    detail = f"LaunchDarkly says that the token may not do it with segment {key}"
+    return Finding(action, State.FAILED, detail, f"Allow {action} in the token's role")
+
+
 def _untried(why: str, action: str) -> Finding:
-    advice = f"The token's role must allow {action}"
+    advice = f"The token's role must allow {action}: look at it in LaunchDarkly"
     return Finding(action, State.UNKNOWN, why, advice)
 
 

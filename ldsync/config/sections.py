@@ -312,6 +312,11 @@ class DeadLettersSettings(Section):
         default=True,
         description="Whether such changes are applied again as soon as the segment can be written.",
     )
+    recall_max_letters: int = Field(
+        default=500_000,
+        ge=0,
+        description="Letters read at an assignment, to find what is parked; 0: none are.",
+    )
     max_invalid_ratio: float = Field(
         default=0.5,
         gt=0,

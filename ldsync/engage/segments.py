@@ -99,6 +99,16 @@ class Segments:
             self._segments[key] = segment
         return segment
 
+    def again(self, *, key: str, name: str, audience_id: str, audience_key: str) -> Segment:
+        """Return the segment of a key; made as it was once, if there is none now."""
+        segment = self._segments.get(key)
+        if segment is None:
+            segment = Segment(
+                key=key, name=name, audience_id=audience_id, audience_key=audience_key
+            )
+            self._segments[key] = segment
+        return segment
+
     def _claim(self, key: str, audience_id: str) -> None:
         """Remember whose key it is, and look for one that only its case tells from it."""
         if len(self._first) >= self._most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaError
@@ -11,7 +12,7 @@ from ldsync.kafka.opening import open_reader
 from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from aiokafka import ConsumerRecord
 
@@ -43,20 +44,8 @@ class Beside:
     async def begin(self, offsets: Mapping[Partition, int]) -> None:
         """Read these partitions from these offsets on from now on, and no others."""
         if self._consumer is None:
-            self._consumer = await self._open()
+            self._consumer = await _open(self._kafka)
         self._consumer.read_from(offsets)
-
-    async def _open(self) -> Consumer:
-        """Connect; if that is cancelled, close what it comes to."""
-        opening = asyncio.create_task(open_reader(self._kafka))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            await asyncio.wait({opening}, timeout=_OPENING_SECONDS)
-            if opening.done() and opening.exception() is None:
-                await opening.result().close()
-            opening.cancel()
-            raise
 
     async def take(self) -> dict[Partition, list[ConsumerRecord]]:
         """The next records; none if none came in a moment."""
@@ -102,3 +91,26 @@ class Beside:
         if self._consumer is None:
             raise KafkaError("closed, or not begun")
         return self._consumer
+
+
+@contextlib.asynccontextmanager
+async def opened(kafka: KafkaSettings) -> AsyncIterator[Consumer]:
+    """A consumer to ask a few things; raises what `Beside` does."""
+    consumer = await _open(kafka)
+    try:
+        yield consumer
+    finally:
+        await consumer.close()
+
+
+async def _open(kafka: KafkaSettings) -> Consumer:
+    """Connect; if that is cancelled, close what it comes to."""
+    opening = asyncio.create_task(open_reader(kafka))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait({opening}, timeout=_OPENING_SECONDS)
+        if opening.done() and opening.exception() is None:
+            await opening.result().close()
+        opening.cancel()
+        raise

@@ -20,12 +20,14 @@ from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError
 from ldsync.engage.verdict import BAD_JSON
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.guard import HELD_SECONDS, Guard
+from ldsync.kafka.later import Later
 from ldsync.kafka.letter import letter_of
 from ldsync.kafka.letter_topics import LetterTopics, topic_for
 from ldsync.kafka.letter_writer import LetterWriter, denied
 from ldsync.kafka.outbox import Outbox
 from ldsync.kafka.parked import ParkedLetters
 from ldsync.kafka.reach import reach
+from ldsync.kafka.recall import Recall
 from ldsync.kafka.rereading import Rejections
 from ldsync.kafka.security import client_options
 from ldsync.sync.backoff import Backoff
@@ -67,6 +69,8 @@ class DeadLetters:
 
     Attributes:
         parked: Where those are that were parked.
+        recall: Finds those that were parked before.
+        later: Reads again what came after them.
         options: For clients of the same brokers; empty before the start.
         written: Letters that it has acknowledged, in this process's life.
         problem: Why they cannot be written, in words; empty while they can.
@@ -92,6 +96,8 @@ class DeadLetters:
             settings, kafka, new_decoder, post=self.post, room=self._room, log=log
         )
         self.parked = ParkedLetters(kafka, settings.timeout_seconds)
+        self.recall = Recall(settings, kafka)
+        self.later = Later(kafka, settings.timeout_seconds)
         self.options: dict[str, Any] = {}
         self._over = False
         self.written = 0
@@ -151,6 +157,11 @@ class DeadLetters:
     def replays(self) -> bool:
         """Whether what was parked is to be applied again when its segment can be written."""
         return self._settings.replay_on_recovery
+
+    @property
+    def recalls(self) -> bool:
+        """Whether what was parked before an assignment is to be found again."""
+        return self._settings.enabled and self._settings.recall_max_letters > 0
 
     @property
     def enabled(self) -> bool:
@@ -215,6 +226,8 @@ class DeadLetters:
         await reach(self._kafka, options)
         topics = LetterTopics(self._settings, self._kafka, options, self._log)
         await topics.start()
+        if refused := await topics.denied():  # a producer starts if it may write anywhere
+            raise SourceMisconfigured(denied(", ".join(sorted(refused))))
         self._writer = LetterWriter(self._settings, self._kafka, options, topics)
         try:
             await self._writer.open()
@@ -272,7 +285,8 @@ class DeadLetters:
     def _settle(self, letters: Iterable[Letter]) -> None:
         counts: Counter[str] = Counter()
         for letter in letters:
-            counts[letter.reason] += 1
+            if letter.number is None:  # a marker is no dead letter
+                counts[letter.reason] += 1
             letter.receipt.release()
             self._outbox.done(letter)
         for reason, count in counts.items():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is wanted of a partition: from `start` to `end` (exclusive), the committed offset.
+    """What is wanted of a partition: from `start` to `end` (exclusive).
 
     `whole` says that nothing within the horizon is missing before `start`: retention took none.
     """
@@ -41,9 +41,10 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class _Logs:
-    """What is committed of some partitions, and what their logs hold."""
+    """What is committed of some partitions, how far they are consumed, and what logs hold."""
 
     committed: Mapping[Partition, int]
+    consumed: Mapping[Partition, int]
     first: Mapping[Partition, int]
     behind: Mapping[Partition, int]
 
@@ -51,10 +52,13 @@ class _Logs:
         """The first offset that is still to be consumed."""
         return max(self.first[partition], self.committed.get(partition, 0))
 
+    def past(self, partition: Partition) -> int:
+        """The first offset that is not history: neither committed nor consumed."""
+        return max(self.committed.get(partition, 0), self.consumed.get(partition, 0))
+
     def has_history(self, partition: Partition) -> bool:
-        """Whether there is anything below a committed offset that can be used."""
-        committed = self.committed.get(partition, 0)
-        return self.first[partition] < committed <= self.behind[partition]
+        """Whether there is any history that can be used."""
+        return self.first[partition] < self.past(partition) <= self.behind[partition]
 
 
 async def look(
@@ -63,8 +67,11 @@ async def look(
     horizon_seconds: float,
     partitions: frozenset[Partition],
     others: frozenset[Partition],
+    consumed: Mapping[Partition, int],
 ) -> Outlook:
     """Find the history of `partitions`; call it under a time limit.
+
+    It ends at what is committed, or at the offsets in `consumed` where these are greater.
 
     It begins `horizon_seconds` before the first record that is still to be consumed of any of them
     or of `others`, by the time of the record.
@@ -72,8 +79,8 @@ async def look(
     Raises:
         KafkaError, OSError, SourceError: brokers could not be asked.
     """
-    logs = await _logs(consumer, partitions | others)
-    wanted = {each: logs.committed[each] for each in partitions if logs.has_history(each)}
+    logs = await _logs(consumer, partitions | others, consumed)
+    wanted = {each: logs.past(each) for each in partitions if logs.has_history(each)}
     beginnings = {each: logs.begin(each) for each in partitions - wanted.keys()}
     if not wanted:
         return Outlook(int(time.time() * 1000), {}, beginnings)
@@ -86,11 +93,14 @@ async def look(
     return Outlook(edge_ms, histories, beginnings)
 
 
-async def _logs(consumer: Consumer, partitions: frozenset[Partition]) -> _Logs:
+async def _logs(
+    consumer: Consumer, partitions: frozenset[Partition], consumed: Mapping[Partition, int]
+) -> _Logs:
     committed = await consumer.committed_offsets(partitions)
     first = await consumer.first_offsets(partitions)
     behind = await consumer.next_offsets(partitions)
-    return _Logs({each: found.offset for each, found in committed.items()}, first, behind)
+    offsets = {each: found.offset for each, found in committed.items()}
+    return _Logs(offsets, consumed, first, behind)
 
 
 async def _first_live_ms(beside: Beside, logs: _Logs) -> int:

@@ -90,10 +90,17 @@ async def look(settings: KafkaSettings) -> View:
         await consumer.close()
 
 
-async def look_at_letter_topics(
-    letters: DeadLettersSettings, kafka: KafkaSettings
-) -> tuple[set[str], set[str]]:
-    """The dead-letter topics that do not exist, and those that may not be written.
+@dataclass(frozen=True, slots=True)
+class LettersView:
+    """Which dead-letter topics do not exist, may not be written, and may not be read."""
+
+    missing: set[str]
+    denied: set[str]
+    unreadable: set[str]
+
+
+async def look_at_letter_topics(letters: DeadLettersSettings, kafka: KafkaSettings) -> LettersView:
+    """Look at the dead-letter topics.
 
     None is made, and nothing is written.
 
@@ -103,7 +110,7 @@ async def look_at_letter_topics(
     """
     options = await asyncio.to_thread(client_options, kafka)
     topics = LetterTopics(letters, kafka, options, structlog.get_logger())
-    return await topics.missing(), await topics.denied()
+    return LettersView(await topics.missing(), await topics.denied(), await topics.unreadable())
 
 
 async def _look(consumer: Consumer, settings: KafkaSettings) -> View:

@@ -1,7 +1,7 @@
 """A dead letter: what is kept of a record that could not be applied, and how it is written.
 
 docs/dead-letters.md describes for operators what is written here: the headers, and the JSON of the
-two values that are not the original one. Both are API; `FORMAT` grows when they change.
+values that are not the original one. Both are API; `FORMAT` grows when they change.
 """
 
 from __future__ import annotations
@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ldsync.sync.change import Segment
+    from ldsync.sync.ledger import Partition
 
 FORMAT: Final = "1"
 POINTER: Final = "ldsync-pointer/1"
 CHANGE: Final = "ldsync-change/1"
+REPLAYED: Final = "ldsync-replayed/1"
+
+REPLAYED_REASON: Final = "replayed"
+"""Of a marker: it is no dead letter itself."""
 
 OVERHEAD_BYTES: Final = 512
 """Memory and room on the wire that a letter takes beyond its key and value, headers included."""
@@ -90,7 +97,9 @@ class Letter:
     """A record on its way into a dead-letter topic.
 
     `to` is that topic. `origin` is None for a change whose record was not found again: `value` is
-    the change then, as JSON. `reason` is a code, `detail` says more where there is more to say.
+    the change then, as JSON, and `owner` one of the partitions that its record may have come from.
+    `number` is the partition that a marker is for; what is no marker goes by its key. `reason` is a
+    code, `detail` says more where there is more to say.
     """
 
     to: str
@@ -102,6 +111,15 @@ class Letter:
     detail: str = field(default="", repr=False)
     refusal: Refusal | None = None
     traceparent: bytes | None = None
+    owner: Partition | None = None
+    number: int | None = None
+
+    @property
+    def form(self) -> str:
+        """What its value is, as long as it is no pointer."""
+        if self.number is not None:
+            return "marker"
+        return "change" if self.origin is None else "original"
 
     @property
     def size(self) -> int:
@@ -136,13 +154,16 @@ def letter_of(  # the parts of a letter that are not the record's own
     )
 
 
-def change_json(segment: str, member: str, *, included: bool, version: str) -> bytes:
+def change_json(segment: Segment, member: str, *, included: bool, version: str) -> bytes:
     """Return a change as JSON, for when its record is not there any more."""
     kind, _, key = member.partition("/")
     return orjson.dumps(
         {
             "format": CHANGE,
-            "segment": segment,
+            "segment": segment.key,
+            "segment_name": segment.name,
+            "audience_id": segment.audience_id,
+            "audience_key": segment.audience_key,
             "context_kind": kind,
             "context_key": key,
             "action": "add" if included else "remove",
@@ -151,17 +172,32 @@ def change_json(segment: str, member: str, *, included: bool, version: str) -> b
     )
 
 
+def marker_json(
+    segment: str, owned: Mapping[str, Sequence[int]], ranges: Sequence[tuple[int, int]]
+) -> bytes:
+    """Return what says that parked letters of a segment were replayed.
+
+    Those in `ranges` of offsets (the second exclusive) of the partition that it is written to,
+    whose records are of the partitions `owned`, by topic.
+    """
+    return orjson.dumps(
+        {"format": REPLAYED, "segment": segment, "partitions": owned, "letters": ranges}
+    )
+
+
 Encoded = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 """Key, value and headers of a record that is written."""
 
 
-def encode(letter: Letter, longest: int) -> Encoded:
-    """Return what is written; a letter of more than `longest` bytes becomes a pointer."""
+def encode(letter: Letter, longest: int, group: str) -> Encoded:
+    """Return what is written for a consumer group.
+
+    A letter of more than `longest` bytes becomes a pointer.
+    """
     if letter.size <= longest or letter.origin is None:
-        form = "change" if letter.origin is None else "original"
-        return letter.key, letter.value, _headers(letter, form)
+        return letter.key, letter.value, _headers(letter, letter.form, group)
     key = letter.key if len(letter.key or b"") <= _LONGEST_KEY else None
-    return key, _pointer(letter, letter.origin), _headers(letter, "pointer")
+    return key, _pointer(letter, letter.origin), _headers(letter, "pointer", group)
 
 
 def _pointer(letter: Letter, origin: Origin) -> bytes:
@@ -181,14 +217,23 @@ def _pointer(letter: Letter, origin: Origin) -> bytes:
     return orjson.dumps(content)
 
 
-def _headers(letter: Letter, form: str) -> list[tuple[str, bytes]]:
-    headers = [("ldsync-format", FORMAT.encode()), ("ldsync-value", form.encode())]
+def _headers(letter: Letter, form: str, group: str) -> list[tuple[str, bytes]]:
+    headers = [
+        ("ldsync-format", FORMAT.encode()),
+        ("ldsync-group", group.encode()),
+        ("ldsync-value", form.encode()),
+    ]
     if letter.origin is not None:
         headers += [
             ("ldsync-topic", letter.origin.topic.encode()),
             ("ldsync-partition", b"%d" % letter.origin.partition),
             ("ldsync-offset", b"%d" % letter.origin.offset),
             ("ldsync-timestamp", b"%d" % letter.origin.timestamp),
+        ]
+    elif letter.owner is not None:
+        headers += [
+            ("ldsync-topic", letter.owner.topic.encode()),
+            ("ldsync-partition", b"%d" % letter.owner.number),
         ]
     headers.append(("ldsync-reason", letter.reason.encode()))
     if letter.detail:

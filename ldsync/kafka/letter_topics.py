@@ -18,6 +18,7 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.admin import CreateTopicsRequest
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
 
@@ -40,6 +41,9 @@ _BROKERS_DEFAULT: Final = -1
 _ALL_REPLICAS: Final = -1
 _NOTHING: Final = struct.pack(">qiibIhiqqqhii", 0, 49, -1, 2, 0, 0, -1, -1, -1, -1, -1, -1, 0)
 """The head of a batch (format 2) that nothing follows, with 0 for its checksum."""
+
+_NOWHERE: Final = 2**62
+"""An offset that no partition has."""
 
 _DENIED: Final = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 
@@ -100,6 +104,27 @@ class LetterTopics:
         if not nothing:
             return set()
         answer = await self._ask(ProduceRequest(None, _ALL_REPLICAS, _CREATE_MS, nothing))
+        return {
+            name
+            for name, partitions in answer.topics
+            if for_code(partitions[0][1]) is TopicAuthorizationFailedError
+        }
+
+    async def unreadable(self) -> set[str]:
+        """Those that exist and may not be read, which replays need.
+
+        Asked for what no topic holds, so that nothing is read: a broker looks at the right first.
+
+        Raises:
+            SourceUnavailable: brokers do not answer.
+            SourceMisconfigured: Kafka refuses to tell.
+        """
+        wanted = await self._wanted()
+        there = sorted(wanted - await self._missing(wanted))
+        nowhere = [(name, [(0, _NOWHERE, 1)]) for name in there]
+        if not nowhere:
+            return set()
+        answer = await self._ask(FetchRequest(1, 0, 1, 0, nowhere))
         return {
             name
             for name, partitions in answer.topics

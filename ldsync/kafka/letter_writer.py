@@ -191,7 +191,7 @@ class LetterWriter:
             spare[topic] = random.choice(numbers[topic])
         places: dict[tuple[str, int], list[Letter]] = {}
         for count, letter in enumerate(letters):
-            number = spare[letter.to]
+            number = spare[letter.to] if letter.number is None else letter.number
             if letter.key is not None:
                 every = numbers[letter.to]
                 number = _partition_of(letter.key, every, every)
@@ -220,7 +220,7 @@ class LetterWriter:
         for letter in letters:
             if taken and builder.size() + letter.size > largest:
                 break
-            key, value, headers = encode(letter, longest)
+            key, value, headers = encode(letter, longest, self._kafka.group_id)
             if builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
                 break
             taken += 1

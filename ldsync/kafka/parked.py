@@ -1,46 +1,30 @@
-"""Parked letters: where those of this epoch stand, and reading them again.
+"""Parked letters: where those stand that are to be replayed, and reading them again.
 
-Only what this process wrote since its partitions were assigned is known here, from the brokers'
-acknowledgements. Reading is bounded by that, joins no group and takes only what is committed.
+Those that this process wrote since its partitions were assigned are known from the brokers'
+acknowledgements, those from before from `ldsync.kafka.recall`. Reading is bounded by that, joins no
+group and takes only what is committed.
 """
 
 from __future__ import annotations
 
+import hashlib
+from bisect import bisect_right
 from collections import defaultdict
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ldsync.kafka.parked_record import ParkedRecord, read
 from ldsync.kafka.scan import scan
-from ldsync.sync.ledger import Partition
 from ldsync.sync.outcomes import PARKED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Mapping
-
-    from aiokafka import ConsumerRecord
+    from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 
     from ldsync.config import KafkaSettings
     from ldsync.kafka.letter import Letter
-
-Spans = dict[Partition, tuple[int, int]]
-"""Of each partition of a dead-letter topic an offset and another (exclusive)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedRecord:
-    """A record that was parked, as it was: of which segment and member, and where it was first.
-
-    `letters` is the dead-letter topic that it was read from.
-    """
-
-    letters: str
-    segment: str
-    member: str
-    value: bytes | None
-    partition: Partition
-    offset: int
-    timestamp: int
+    from ldsync.kafka.standing import Places
+    from ldsync.sync.ledger import Partition
 
 
 class ParkedLetters:
@@ -50,7 +34,8 @@ class ParkedLetters:
         """Read with that patience, in seconds, from these brokers."""
         self._kafka = kafka
         self._patience = patience
-        self._spans: defaultdict[str, Spans] = defaultdict(dict)
+        self._before: dict[str, Places] = {}
+        self._spans: defaultdict[str, dict[Partition, tuple[int, int]]] = defaultdict(dict)
 
     def note(self, letter: Letter, place: Partition, offset: int) -> None:
         """Note where a letter stands that was acknowledged; without an offset it is not found."""
@@ -60,62 +45,83 @@ class ParkedLetters:
         first, end = spans.get(place, (offset, offset))
         spans[place] = (min(first, offset), max(end, offset + 1))
 
-    def take(self, segments: Collection[str]) -> dict[str, Spans]:
+    def take(self, segments: Collection[str]) -> dict[str, Places]:
         """Return where the letters of some segments are, and forget it."""
-        return {key: self._spans.pop(key) for key in segments if key in self._spans}
+        taken: dict[str, Places] = {}
+        for key in segments:
+            places = self._before.pop(key, {})
+            for place, span in self._spans.pop(key, {}).items():
+                places.setdefault(place, []).append(span)
+            if places:
+                taken[key] = places
+        return taken
 
-    def give_back(self, taken: Mapping[str, Spans]) -> None:
-        """Remember again what was taken, beside what came since."""
-        for key, spans in taken.items():
-            known = self._spans[key]
-            for place, (first, end) in spans.items():
-                known_first, known_end = known.get(place, (first, end))
-                known[place] = (min(first, known_first), max(end, known_end))
+    def give_back(self, taken: Mapping[str, Places]) -> None:
+        """Remember (again) where letters are, beside what came since."""
+        for key, places in taken.items():
+            known = self._before.setdefault(key, {})
+            for place, ranges in places.items():
+                known[place] = [*known.get(place, ()), *ranges]
 
     def discard(self) -> None:
         """End the epoch: whoever owns the partitions now is to read them."""
+        self._before.clear()
         self._spans.clear()
 
     async def read(
-        self, wanted: Mapping[str, Spans], options: dict[str, Any]
+        self, wanted: Mapping[str, Places], options: dict[str, Any], owned: Collection[Partition]
     ) -> AsyncGenerator[list[ParkedRecord], None]:
         """Read the letters that stand there, in chunks; `options` are from `client_options`.
 
-        Left out are those that are not the original record: pointers and changes by themselves.
+        Only those whose records were in partitions that are `owned`. Pointers come with the records
+        that they stand for, and without a value if these are gone, or not the same any more.
 
         Raises:
             KafkaError, TimeoutError, OSError: as `scan`.
         """
-        ranges: Spans = {}
-        for spans in wanted.values():
-            for place, (first, end) in spans.items():
-                known_first, known_end = ranges.get(place, (first, end))
-                ranges[place] = (min(first, known_first), max(end, known_end))
-        async with aclosing(scan(self._kafka, ranges, self._patience, options)) as chunks:
+        sought = {
+            key: {place: sorted(ranges) for place, ranges in places.items()}
+            for key, places in wanted.items()
+        }
+        bounds: dict[Partition, tuple[int, int]] = {}
+        for places in sought.values():
+            for place, ranges in places.items():
+                first, end = bounds.get(place, ranges[0])
+                bounds[place] = min(first, ranges[0][0]), max(end, *(last for _, last in ranges))
+        async with aclosing(scan(self._kafka, bounds, self._patience, options)) as chunks:
             async for chunk in chunks:
-                found = (_parked(record, wanted) for record in chunk)
-                yield [each for each in found if each is not None]
+                whole: list[ParkedRecord] = []
+                pointers: list[ParkedRecord] = []
+                for record in chunk:
+                    found = read(record, self._kafka.group_id)
+                    if (
+                        isinstance(found, ParkedRecord)
+                        and found.partition in owned
+                        and _is_in(sought.get(found.segment, {}).get(found.place, ()), found.at)
+                    ):
+                        (pointers if found.sha256 else whole).append(found)
+                yield whole
+                async with aclosing(self._follow(pointers, options)) as records:
+                    async for found in records:
+                        yield [found]
+
+    async def _follow(
+        self, pointers: Iterable[ParkedRecord], options: dict[str, Any]
+    ) -> AsyncGenerator[ParkedRecord, None]:
+        """Read the records that pointers stand for, one by one: they are few, and large."""
+        for pointer in pointers:
+            value: bytes | None = None
+            span = {pointer.partition: (pointer.offset, pointer.offset + 1)}
+            async with aclosing(scan(self._kafka, span, self._patience, options)) as chunks:
+                async for chunk in chunks:
+                    for record in chunk:
+                        if record.offset == pointer.offset:
+                            value = record.value
+            same = hashlib.sha256(value or b"").hexdigest() == pointer.sha256
+            yield replace(pointer, value=value if same else None)
 
 
-def _parked(record: ConsumerRecord, wanted: Mapping[str, Spans]) -> ParkedRecord | None:
-    """Return what a letter holds if it is one of those that are wanted."""
-    headers = {name: content.decode(errors="replace") for name, content in record.headers}
-    if headers.get("ldsync-reason") != PARKED.reason or headers.get("ldsync-value") != "original":
-        return None
-    segment = headers.get("ldsync-segment", "")
-    place = Partition(record.topic, record.partition)
-    first, end = wanted.get(segment, {}).get(place, (0, 0))
-    if not first <= record.offset < end:
-        return None
-    try:
-        return ParkedRecord(
-            record.topic,
-            segment,
-            headers["ldsync-member"],
-            record.value,
-            Partition(headers["ldsync-topic"], int(headers["ldsync-partition"])),
-            int(headers["ldsync-offset"]),
-            int(headers["ldsync-timestamp"]),
-        )
-    except (KeyError, ValueError):
-        return None  # not written by ldsync
+def _is_in(ranges: Sequence[tuple[int, int]], offset: int) -> bool:
+    """Whether an offset is in one of some ranges, which are in order."""
+    found = bisect_right(ranges, offset, key=lambda span: span[0])
+    return found > 0 and offset < ranges[found - 1][1]

@@ -32,16 +32,17 @@ class Listener(Protocol):
         """
 
     async def history(self, partition: Partition, records: Sequence[ConsumerRecord]) -> None:
-        """These records are from below the committed offset: to be known, not to be written (R5).
+        """These records were consumed before: to be known, not to be written (R5).
 
-        Those of a partition come in order, between `assigned` and `ready`. Cancelled if the
-        assignment ends.
+        Those of a partition come in order, between `assigned` and `ready`, and again later after
+        `Source.reread_history`. Cancelled if the assignment ends.
         """
 
-    async def warmed(self, since: int) -> None:
-        """All history was told: nothing is missing since then (epoch milliseconds).
+    async def warmed(self, partitions: frozenset[Partition], since: int | None) -> None:
+        """All history of these was told: nothing is missing since then (epoch milliseconds).
 
-        Comes before `ready`, if the partitions have any history. Cancelled if the assignment ends.
+        None if they have no history. Comes before `ready`, and again whenever history was told
+        again. Cancelled if the assignment ends.
         """
 
     def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:

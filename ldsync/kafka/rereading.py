@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ldsync.config import DeadLettersSettings, KafkaSettings
     from ldsync.engage.decoder import Found
     from ldsync.sync.batch import Batch
+    from ldsync.sync.change import Segment
     from ldsync.sync.ledger import Partition
 
 _GATHER_SECONDS: Final = 0.1
@@ -69,7 +70,8 @@ class _Refused:
     reason: str
     detail: str
     attempts: int
-    topic: str
+    segment: Segment
+    owner: Partition
     receipt: _Settling
 
     @property
@@ -124,14 +126,14 @@ class Rejections:
 
         `settled` is called when all their letters were acknowledged.
         """
-        topic = ""
-        for partition, (first, end) in batch.lane.needed().items():
+        needed = batch.lane.needed()
+        for partition, (first, end) in needed.items():
             known_first, known_end = self._ranges.get(partition, (first, end))
             self._ranges[partition] = (min(first, known_first), max(end, known_end))
-            topic = partition.topic
+        owner = min(needed)
         receipt = _Settling(len(members), settled)
         for member, detail in members.items():
-            refused = _Refused(reason, detail, batch.attempt, topic, receipt)
+            refused = _Refused(reason, detail, batch.attempt, batch.segment, owner, receipt)
             key = (batch.segment.key, member, batch.changes[member])
             self._refused.setdefault(key, []).append(refused)
             self.waiting += 1
@@ -226,19 +228,25 @@ class Rejections:
                     )
 
     def _post_changes(self, key: Wanted, found: list[_Refused]) -> None:
-        """Write changes of which there is no record: retention took it, or it was not found."""
-        segment, member, stamp = key
-        value = change_json(segment, member, included=includes(stamp), version=stamp[:-1])
+        """Write changes of which there is no record: retention took it, or it was not found.
+
+        Nor is it where the records of its batch are if it is another change, the newest that was
+        known of its member (R6).
+        """
+        _, member, stamp = key
         for refused in found:
+            segment = refused.segment
+            value = change_json(segment, member, included=includes(stamp), version=stamp[:-1])
             letter = Letter(
-                topic_for(self._settings, refused.topic),
+                topic_for(self._settings, refused.owner.topic),
                 member.partition("/")[2].encode(),
                 value,
                 None,
                 refused.reason,
                 refused.receipt,
                 refused.detail,
-                Refusal(segment, member, refused.attempts),
+                Refusal(segment.key, member, refused.attempts),
+                owner=refused.owner,
             )
             self._hand_on(refused, letter)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import TopicPartition
 
-from ldsync.kafka.consumer import Consumer
+from ldsync.kafka.consumer import Consumer, to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -60,7 +60,7 @@ async def scan(
     waited = quiet = 0.0
     try:
         async with asyncio.timeout(patience):
-            await consumer.start()
+            await to_its_end(consumer.start())
         consumer.assign(list(ends))
         for place in ends:
             consumer.seek(place, ranges[place][0])

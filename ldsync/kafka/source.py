@@ -250,10 +250,20 @@ class Source:
         """
         return self._member is not None and self._member.consumer.generation >= 0
 
-    def forget_history(self) -> None:
-        """Read all history again at an assignment that begins: what was noted is lost (R5)."""
+    def reread_history(self) -> None:
+        """Tell all history again, from now on and beside new records: what was noted is lost (R7).
+
+        Returns at once. `Listener.warmed` says when it is told.
+        """
         if self._member is not None:
-            self._member.take_over.forget()
+            self._member.take_over.reread()
+
+    @property
+    def all_partitions(self) -> frozenset[Partition]:
+        """The partitions of our topics, whoever owns them, as far as the client knows."""
+        if self._member is None:
+            return frozenset()
+        return self._member.consumer.topic_partitions() | self.assigned
 
     @property
     def has_peers(self) -> bool:

@@ -75,6 +75,9 @@ class TakeOver:
         self._log = log
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
+        self._partitions: frozenset[Partition] = frozenset()
+        self._lost = False
+        self._rereading = False
         self.done = False
         self.failure: BaseException | None = None
 
@@ -87,11 +90,12 @@ class TakeOver:
         if self._stopped:
             return
         self._reconcile()
+        self._partitions = partitions
         self._task = asyncio.create_task(self._run(partitions, self._task))
 
     def end(self) -> None:
         """The assignment ends; nothing more comes of it."""
-        self.done = False
+        self.done = self._rereading = False
         # Only once: it still closes what it had opened.
         if self._task is not None and not self._task.cancelling():
             self._task.cancel()
@@ -105,7 +109,8 @@ class TakeOver:
 
     def consumed(self, positions: Mapping[Partition, int]) -> None:
         """All below these positions was taken note of: it need not be read again (R5)."""
-        if self.done and self._warm_up is not None:
+        # While history is read again, what lies between it and the positions is not known yet.
+        if self.done and not self._rereading and self._warm_up is not None:
             for partition, position in positions.items():
                 self._warm_up.coverage.advance(partition, position)
 
@@ -115,10 +120,18 @@ class TakeOver:
             for partition in partitions:
                 self._warm_up.coverage.forget(partition)
 
-    def forget(self) -> None:
-        """What was taken note of is lost: all of it has to be read again (R5)."""
-        if self._warm_up is not None:
-            self._warm_up.coverage.clear()
+    def reread(self) -> None:
+        """What was taken note of is lost: all of it has to be read again (R5, R7); returns at once.
+
+        Records go on coming meanwhile. Before the take-over is done it is part of that.
+        """
+        if self._warm_up is None:
+            return
+        self._warm_up.coverage.clear()
+        self._lost = True
+        if self.done and not self._rereading:
+            self._rereading = True
+            self._task = asyncio.create_task(self._reread(self._task))
 
     @property
     def history(self) -> tuple[int, int, float]:
@@ -134,18 +147,41 @@ class TakeOver:
                 await asyncio.wait({before})
             committed = await self._ask(partitions)
             if self._warm_up is not None and partitions:
-                await self._warm_up.run(partitions)
-                since = self._warm_up.known_since(partitions)
-                if since is not None:
-                    await self._listener.warmed(since)
+                await self._read(self._warm_up)
             clean = await self._claim(partitions, committed)
             self.done = True
             self._reconcile()
             self._log.info("partitions.taken_over", partitions=len(partitions), clean=clean)
             offsets = {partition: found.offset for partition, found in committed.items()}
             self._listener.ready(offsets, clean=clean)
+            if self._lost:  # since the history was read
+                self.reread()
         except Exception as error:  # noqa: BLE001 - the next poll raises it
             self.failure = error
+
+    async def _reread(self, before: asyncio.Task[None] | None) -> None:
+        """Read all history of the assignment once more, up to what was consumed of it by now."""
+        try:
+            if before is not None:
+                await asyncio.wait({before})
+            if self._warm_up is not None and self._partitions:
+                await self._read(self._warm_up)
+        except Exception as error:  # noqa: BLE001 - the next poll raises it
+            self.failure = error
+        finally:
+            self._rereading = False
+
+    async def _read(self, warm_up: WarmUp) -> None:
+        """Read history, and begin again whenever what was read of it is lost meanwhile."""
+        while True:
+            self._lost = False
+            await warm_up.run(self._partitions, self._consumer.positions() if self.done else {})
+            if not self._lost:
+                since = warm_up.known_since(self._partitions)
+                await self._listener.warmed(self._partitions, since)
+            if not self._lost:
+                return
+            warm_up.coverage.clear()
 
     async def _ask(self, partitions: frozenset[Partition]) -> Mapping[Partition, OffsetAndMetadata]:
         """What is committed of the partitions; asks until there is an answer."""

@@ -26,7 +26,7 @@ from ldsync.kafka.horizon import look
 from ldsync.sync.coverage import Coverage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from aiokafka import ConsumerRecord
     from structlog.typing import FilteringBoundLogger
@@ -99,13 +99,18 @@ class WarmUp:
         self.records = 0
         self.seconds = 0.0
 
-    async def run(self, partitions: frozenset[Partition]) -> None:
-        """Read the history of these partitions; tries until it is read."""
+    async def run(
+        self, partitions: frozenset[Partition], consumed: Mapping[Partition, int]
+    ) -> None:
+        """Read the history of these partitions; tries until it is read.
+
+        It ends where they are committed, or `consumed` if that is further.
+        """
         started = time.monotonic()
         beside = Beside(self._kafka)
         self.records = attempts = 0
         try:
-            while not await self._attempt(beside, partitions, attempts):
+            while not await self._attempt(beside, partitions, consumed, attempts):
                 attempts += 1
                 await beside.close()
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -125,7 +130,11 @@ class WarmUp:
         return max((since[each] for each in partitions if each in since), default=None)
 
     async def _attempt(
-        self, beside: Beside, partitions: frozenset[Partition], attempts: int
+        self,
+        beside: Beside,
+        partitions: frozenset[Partition],
+        consumed: Mapping[Partition, int],
+        attempts: int,
     ) -> bool:
         """Read what is still unread; say whether that is all. What was read counts in any case."""
         others: frozenset[Partition] = frozenset()
@@ -134,7 +143,7 @@ class WarmUp:
         horizon = self._ordering.horizon_seconds
         try:
             async with asyncio.timeout(_LOOK_SECONDS * (1 + attempts)):
-                outlook = await look(self._consumer, beside, horizon, partitions, others)
+                outlook = await look(self._consumer, beside, horizon, partitions, others, consumed)
             spans = self._cut(self._unread(outlook))
             if spans:
                 await self._read(beside, spans)

@@ -82,6 +82,12 @@ class Schedule:
             self._refusals.pop(segment, None)
             self._until.pop(segment, None)
 
+    def hurry(self) -> None:
+        """Begin anew with all refusals: someone has seen to them. Rate limits go on."""
+        self._refusals.clear()
+        self._until.clear()
+        self._pacing.release()
+
     def reset(self) -> None:
         """Forget all segments: whatever is written to them next is the business of a new epoch."""
         everything = self._refusals[None]

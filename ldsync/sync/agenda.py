@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Agenda:
     """The deadlines of lanes. What is asked costs O(log n); a lane is in it once at the most.
 
-    A deadline that has changed stays in its heap until it comes up, and is passed over then: it is
-    not that of its lane any more.
+    A deadline that has changed, or of a lane that has moved to the other heap, stays where it is
+    until it comes up, and is passed over then: it is not that of its lane any more.
     """
 
     __slots__ = ("_others", "_ticket", "_troubled")
@@ -29,16 +29,17 @@ class Agenda:
         self._ticket = 0
 
     def put(self, lane: Lane, deadline: float | None) -> None:
-        """Note when a lane is due; None is never."""
-        if deadline != lane.deadline:
-            lane.deadline = deadline
-            if deadline is not None:
-                self._push(lane, deadline)
+        """Note when a lane is due, None is never, and whether it failed last."""
+        troubled = lane.failures > 0
+        if (deadline, troubled) == (lane.deadline, lane.troubled):
+            return
+        lane.deadline, lane.troubled = deadline, troubled
+        if deadline is not None:
+            self._ticket += 1
+            heapq.heappush(self._heap_of(lane), (deadline, self._ticket, lane))
 
-    def _push(self, lane: Lane, deadline: float) -> None:
-        self._ticket += 1
-        heap = self._troubled if lane.failures else self._others
-        heapq.heappush(heap, (deadline, self._ticket, lane))
+    def _heap_of(self, lane: Lane) -> list[tuple[float, int, Lane]]:
+        return self._troubled if lane.troubled else self._others
 
     def next(self, *, troubled: bool) -> float | None:
         """Return the first deadline, of lanes that failed last only if these are `troubled` for."""
@@ -65,12 +66,9 @@ class Agenda:
         return min(self._others, self._troubled, key=lambda heap: heap[0][:2])
 
     def _pass_over(self, heap: list[tuple[float, int, Lane]]) -> None:
-        """Take out what is not so any more, or belongs into the other heap by now."""
+        """Take out what is not so any more."""
         while heap:
             deadline, _, lane = heap[0]
-            belongs = self._troubled if lane.failures else self._others
-            if lane.deadline == deadline and heap is belongs:
+            if lane.deadline == deadline and heap is self._heap_of(lane):
                 return
             heapq.heappop(heap)
-            if lane.deadline == deadline:
-                self._push(lane, deadline)

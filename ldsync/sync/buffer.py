@@ -56,6 +56,7 @@ class Buffer:
         self._limits = limits
         self.budget = budget
         self._lanes: dict[Segment, Lane] = {}
+        self._troubles: dict[Segment, tuple[int, float]] = {}  # of lanes that were forgotten
         self._agenda = Agenda()
         self._repeats = 0  # batches in flight of segments whose attempt before failed
         self._most_repeats = sys.maxsize
@@ -144,7 +145,7 @@ class Buffer:
             segment = target.segment
             lane = lanes.get(segment)
             if lane is None:
-                lane = lanes[segment] = Lane(segment)
+                lane = lanes[segment] = self._lane(segment)
             waiting = lane.changes
             known = waiting.get(member)
             if known is not None:
@@ -178,6 +179,11 @@ class Buffer:
         self.changes += added
         self._text += text
         self._tallies.end(COALESCED, coalesced)
+
+    def _lane(self, segment: Segment) -> Lane:
+        lane = Lane(segment)
+        lane.failures, lane.not_before = self._troubles.pop(segment, (0, 0.0))
+        return lane
 
     def add_together(
         self, changes: Sequence[Change], chunk: Chunk, now: float, worst: Ending | None
@@ -228,11 +234,8 @@ class Buffer:
 
         Only of pages opened before a time (monotonic seconds), and not what is in flight (P4) or in
         its settle time (R1). None if there is nothing of that sort. They leave the buffer as
-        `PARKED`, and the segment goes on waiting; their records stay held until `release`. Only of
-        segments with one write at a time: those of the others wait.
+        `PARKED`, and the segment goes on waiting; their records stay held until `release`.
         """
-        if self._limits.writes_per_segment > 1:
-            return None
         lane = self._lanes.get(segment)
         taken = None if lane is None else lane.park(now, self._limits, opened_before)
         if lane is None or taken is None:
@@ -350,6 +353,9 @@ class Buffer:
         if lane.idle(now):
             del self._lanes[lane.segment]
             lane.deadline = None
+            if lane.failures:
+                # All was parked. What comes next must not be tried at once, as if all were well.
+                self._troubles[lane.segment] = lane.failures, lane.not_before
         else:
             self._reschedule(lane, now)
 
@@ -357,6 +363,12 @@ class Buffer:
         """Make everything due at once, or (`on` False) go back to sizes and ages."""
         self.draining = on
         for lane in self._lanes.values():
+            self._reschedule(lane, now)
+
+    def hurry(self, now: float) -> None:
+        """Have what was put off tried at once; blocked members stay blocked (R1)."""
+        for lane in self._lanes.values():
+            lane.not_before = 0.0
             self._reschedule(lane, now)
 
     def discard(self, now: float) -> list[tuple[Segment, dict[str, str]]]:
@@ -377,6 +389,7 @@ class Buffer:
             if waited:
                 forgotten.append((lane.segment, waited))
             self._after(lane, now)
+        self._troubles.clear()
         return forgotten
 
     def oldest_ms(self) -> int | None:

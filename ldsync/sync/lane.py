@@ -33,7 +33,8 @@ class Lane:
     those in flight, oldest first; `open_page` the last of them while it still takes changes.
     `tallies` are those of waiting changes that share their record with others, by member.
     `failures` counts attempts since the last success, `not_before` is the time (monotonic seconds)
-    before which nothing may be written. `deadline` and `counted_pages` belong to the buffer.
+    before which nothing may be written. `counted_pages` belongs to the buffer, `deadline` and
+    `troubled` to its agenda.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Lane:
         "pages",
         "segment",
         "tallies",
+        "troubled",
     )
 
     def __init__(self, segment: Segment) -> None:
@@ -62,6 +64,7 @@ class Lane:
         self.failures = 0
         self.not_before = 0.0
         self.deadline: float | None = None
+        self.troubled = False
         self.counted_pages = 0
         self._flying: list[dict[str, str]] = []
         self._blocked: list[tuple[float, dict[str, str]]] = []

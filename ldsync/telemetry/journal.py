@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -260,6 +261,36 @@ class Journal:
             advice="these changes stay in the dead-letter topic: see docs/dead-letters.md",
         )
 
+    def hurried(self, waiting: int) -> None:
+        """Note that an operator wants so many waiting segments to be tried at once."""
+        self._log.info("segments.tried", waiting=waiting)
+
+    def recalled(self, segments: int, letters: int, left_out: int) -> None:
+        """Note what was parked before the assignment; `left_out` letters were not looked at."""
+        names = {"segments": segments, "changes": letters, "left_out": left_out}
+        if not segments and not left_out:
+            self._log.info("dead_letters.recalled", **names)
+            return
+        self._log.warning(
+            "dead_letters.recalled",
+            **names,
+            advice="segments lack changes that were parked before; they are applied again when it "
+            "shows that their segment can be written, see /status",
+        )
+
+    def looked_back(self, records: int, since: float, *, whole: bool) -> None:
+        """Note that topics were read again from a time on (epoch seconds), if they reach back."""
+        names = {"records": records, "since": datetime.fromtimestamp(since, UTC).isoformat()}
+        if whole:
+            self._log.info("replay.looked_back", **names)
+            return
+        self._log.warning(
+            "replay.looked_back",
+            **names,
+            detail="the topics do not hold everything since then, or it is too much",
+            advice="what is older than what is remembered stays parked: see docs/dead-letters.md",
+        )
+
     def replay_failed(self, detail: str) -> None:
         """Note that parked changes could not be read again."""
         self._log.warning(
@@ -364,6 +395,7 @@ class Journal:
         `loads` gives, by segment key, how many changes wait and how many are in flight; `diverged`
         how many are parked, and what a segment lacks in words.
         """
+        strangers = {key: _Fortune("") for key in diverged.keys() - self._fortunes.keys()}
         rows: list[dict[str, Any]] = [
             {
                 "key": key,
@@ -378,7 +410,7 @@ class Journal:
                 "parked": diverged.get(key, (0, ""))[0],
                 "diverged": diverged.get(key, (0, ""))[1],
             }
-            for key, fortune in self._fortunes.items()
+            for key, fortune in (self._fortunes | strangers).items()
         ]
         rows.sort(key=_by_trouble)
         return rows[:_SHOWN_SEGMENTS]

@@ -119,8 +119,18 @@ class Versions(Protocol):
             StoreUnavailable: it cannot be asked.
         """
 
-    async def mark_warm(self, reach: float, now: float) -> None:
-        """Say that all history was noted from `reach` seconds ago on: the store may be relied on.
+    async def mark_warm(
+        self,
+        reach: float | None,
+        now: float,
+        *,
+        noted: Collection[str] = (),
+        wanted: Collection[str] = (),
+    ) -> None:
+        """Say that history was noted from `reach` seconds ago on; None if there was none.
+
+        A store that replicas share may be relied on when that of all partitions is noted: `noted`
+        names those of which it is now, `wanted` all there are. Without names it is that of all.
 
         Raises:
             StoreUnavailable: it was lost again meanwhile, or cannot be reached.

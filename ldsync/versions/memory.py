@@ -54,9 +54,10 @@ class MemoryVersions:
         """
         await self.merge(segment, dict(changes), now)
 
-    async def mark_warm(self, reach: float, now: float) -> None:
+    async def mark_warm(self, reach: float | None, now: float, **_partitions: object) -> None:
         """Take note that history was noted from `reach` seconds ago on, without a gap."""
-        self._known_since = now - reach
+        if reach is not None:
+            self._known_since = now - reach
 
     async def merge(self, segment: Segment, changes: dict[str, str], now: float) -> set[str]:
         """Replace each change by the newest known of its member, in place, and note them all (R6).

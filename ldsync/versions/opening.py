@@ -34,9 +34,9 @@ def open_versions(ordering: OrderingSettings, environment: str, metrics: Metrics
         environment,
         retention=ordering.retention_seconds,
         timeout=ordering.redis_timeout_seconds,
-        # Of several replicas none knows when all have noted their history (R5). So a cold store is
-        # used when nothing that was sent before can be applied any more.
-        warm_after=ordering.settle_seconds,
+        # Without a warm-up nobody will ever note what is missing. So a cold store is used when
+        # nothing that was sent before can be applied any more.
+        warm_after=None if ordering.warm_up else ordering.settle_seconds,
         metrics=metrics,
     )
 

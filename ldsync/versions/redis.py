@@ -49,8 +49,8 @@ class RedisVersions:
         environment: Names the LaunchDarkly environment: what writes to the same one must agree.
         retention: Seconds that a mark is remembered at least.
         timeout: Seconds that any request may take.
-        warm_after: Seconds after which a cold store is used although nobody has noted history:
-            None to wait until somebody has (`mark_warm`).
+        warm_after: Seconds after which a cold store is used although history was not noted: None
+            to wait until that of all partitions was (`mark_warm`).
         metrics: Where trouble is counted.
     """
 
@@ -137,18 +137,35 @@ class RedisVersions:
         texts = [each.decode() for each in answer[1:]]
         return dict(zip(texts[::2], texts[1::2], strict=True))
 
-    async def mark_warm(self, reach: float, _now: float) -> None:
-        """Declare the store warm, for all replicas: history was noted from so long ago on."""
-        state_key = f"{self._tag}:state"
+    async def mark_warm(
+        self,
+        reach: float | None,
+        _now: float,
+        *,
+        noted: Collection[str] = (),
+        wanted: Collection[str] = (),
+    ) -> None:
+        """Say that history was noted; of partitions, or of all there are.
+
+        The store is warm when all replicas together have noted that of all partitions.
+        """
+        args: tuple[str | int, ...] = (
+            -1 if reach is None else math.floor(reach),
+            len(noted),
+            *noted,
+            *wanted,
+        )
         try:
-            warm = await self._redis.run(
-                scripts.WARM, [state_key], self._generation, math.floor(reach)
+            missing = await self._redis.run(
+                scripts.WARM, [f"{self._tag}:state"], self._generation, *args
             )
-            if not warm:
+            if missing < 0:
                 raise StoreUnavailable(StoreTrouble.LOST, _LOST)
         except StoreUnavailable as error:
             self._fail(error)
             raise
+        if missing:
+            self._log.info("ordering.history_noted", partitions=len(noted), missing=missing)
         self._alarm.set()
 
     # --- whether it can be relied on ------------------------------------------------------------

@@ -5,7 +5,8 @@ one slot: a script may then compare the state of the store and the marks in the 
 mark can be lost on a node that the state does not speak for. The first number is the version of the
 format: a program that keeps something else uses other keys.
 
-    ldsync:1:{project/environment}:state      hash: generation, server, warm, since, seen
+    ldsync:1:{project/environment}:state      hash: generation, server, warm, since, seen, and for
+                                              each partition noted since when its history is
     ldsync:1:{project/environment}:SEGMENT:a  hash: member -> stamp, "" -> since when it is the
     ldsync:1:{project/environment}:SEGMENT:b  young one, in seconds of the clock of Redis
 
@@ -64,16 +65,28 @@ It writes something each time: a Redis that takes no writes must not be mistaken
 WARM: Final = (
     _STATE
     + """
--- ARGV: the generation, and how many seconds back its history was noted.
--- Answers 1 if it is warm now, 0 if it is no longer the present one.
-if state[1] ~= ARGV[1] or state[2] ~= server() then return 0 end
-local reached = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[2])
-local since = math.min(reached, tonumber(redis.call('HGET', KEYS[1], 'since')))
+-- ARGV: the generation; how many seconds back history was noted, below 0 if there was none; how
+-- many partitions that was; their names; the names of all that must be noted.
+-- Answers how many are missing: 0 if it is warm now, -1 if it is no longer the present one.
+if state[1] ~= ARGV[1] or state[2] ~= server() then return -1 end
+local reach, count, missing = tonumber(ARGV[2]), tonumber(ARGV[3]), 0
+local reached = reach < 0 and 0 or tonumber(redis.call('TIME')[1]) - reach
+for i = 4, 3 + count do redis.call('HSET', KEYS[1], 'noted:' .. ARGV[i], reached) end
+for i = 4 + count, #ARGV do
+  local other = tonumber(redis.call('HGET', KEYS[1], 'noted:' .. ARGV[i]) or nil)
+  if other then reached = math.max(reached, other) else missing = missing + 1 end
+end
+if missing > 0 then return missing end
+local since = tonumber(redis.call('HGET', KEYS[1], 'since'))
+if reached > 0 then since = math.min(reached, since) end
 redis.call('HSET', KEYS[1], 'warm', '1', 'since', since)
-return 1
+return 0
 """
 )
-"""Declare a generation warm: the newest versions before its time were noted, or are given up."""
+"""Take note that the history of some partitions was noted; a generation is warm when all is (R7).
+
+What replicas have noted each of their own partitions adds up, for as long as the generation lasts.
+"""
 
 _MARKS = (
     _STATE

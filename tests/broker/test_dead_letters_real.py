@@ -21,7 +21,7 @@ pytestmark = pytest.mark.broker
 
 SLOW = 40.0
 PASSWORD = "correct horse battery staple"
-USERS = [f"user-{number}" for number in range(5)]
+USERS = [f"user-{number}" for number in range(6)]
 """One a test: rights that one test needs would change what another one sees."""
 
 
@@ -265,6 +265,26 @@ async def test_a_right_that_is_missing_at_run_time_holds_the_commit(
     assert {letter.value for letter in await limited.letters()} == {b"{"}
 
 
+async def test_letters_that_may_not_be_read_are_told_and_hold_up_nothing(
+    limited: Rig, guarded: RealKafka
+) -> None:
+    """What was parked before is not known then; granting Read ends it."""
+    user = USERS[5]
+    await asyncio.to_thread(guarded.create_topic, limited.dead_letters)
+    await allow(guarded, user, limited.dead_letters, "DESCRIBE", "WRITE")
+    with capture_logs() as logs:
+        await limited.write_letter(b"old", [])
+        hand = await work(limited, guarded, user)
+        await hand.until(lambda: events_of(logs, "dead_letters.unreadable"), "it is told")
+        assert "Read" in events_of(logs, "dead_letters.unreadable")[0]["advice"]
+        assert "Authorization" in hand.report.status()["dead_letters"]["recall_problem"]
+        await limited.enter("a")
+        await limited.until_committed(1)
+        await allow(guarded, user, limited.dead_letters, "READ")
+        await hand.until(lambda: events_of(logs, "dead_letters.recalled"), "they are read")
+    assert hand.report.status()["dead_letters"]["recall_problem"] == ""
+
+
 async def test_the_check_knows_whether_letters_may_be_written(
     limited: Rig, guarded: RealKafka
 ) -> None:
@@ -279,6 +299,12 @@ async def test_the_check_knows_whether_letters_may_be_written(
     assert refused.state is State.FAILED
     assert refused.detail == f"Kafka does not allow this user to write to {topic}"
     await allow(guarded, user, topic, "WRITE")
-    (allowed,) = await check_dead_letters(settings)
+    allowed, unread = await check_dead_letters(settings)
     assert (allowed.state, allowed.detail) == (State.OK, "their topics exist and may be written")
+    assert unread.state is State.WARNING
+    assert f"read {topic}" in unread.detail
+    assert "Grant Read" in unread.advice
+    await allow(guarded, user, topic, "READ")
+    _, read = await check_dead_letters(settings)
+    assert (read.name, read.state) == ("replays", State.OK)
     assert await asyncio.to_thread(admin.end_offsets, topic) == {0: 0}

@@ -113,6 +113,8 @@ async def test_it_delivers_commits_and_exits_0(
     status = json.loads((await process.ask("/status"))[1])
     assert status["launchdarkly"]["problem"] == ""
     assert (await process.scrape()).unexplained() == 0
+    process.signal(signal.SIGHUP)
+    await eventually(lambda: _lines(process, "segments.tried"), "it tries what waits")
     process.signal(signal.SIGTERM)
     assert await process.exit_code() == 0
     assert await committed_offsets(broker.bootstrap_servers, "ldsync", "events", 1) == {0: 50}

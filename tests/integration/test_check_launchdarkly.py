@@ -205,6 +205,27 @@ async def test_big_segments_have_no_dry_run(sim: Simulator) -> None:
     """So what they need is named, and nothing is tried."""
     found = await findings(sim, write_path="big")
     assert found["updateIncluded"].state is State.UNKNOWN
+    assert "no big segment of ldsync" in found["updateIncluded"].detail
+    assert "patch_segment" not in {each.route for each in sim.requests}
+
+
+@pytest.mark.parametrize(
+    ("access", "state"),
+    [
+        pytest.param({"allowed": [{"action": "updateIncluded"}]}, State.OK, id="allowed"),
+        pytest.param({"denied": [{"action": "updateIncluded"}]}, State.FAILED, id="denied"),
+        pytest.param({}, State.UNKNOWN, id="not said"),
+    ],
+)
+async def test_what_a_big_segment_says_of_permissions_is_read(
+    sim: Simulator, access: dict[str, Any], state: State
+) -> None:
+    """There is nothing to try, but LaunchDarkly may tell."""
+    shown = [{"key": "vip"}, {"key": "many", "unbounded": True, "_access": access}]
+    sim.faults.add(Fault(route="list_segments", status=200, body={"items": shown}))
+    found = await findings(sim, write_path="big")
+    assert found["updateIncluded"].state is state
+    assert "many" in found["updateIncluded"].detail
     assert "patch_segment" not in {each.route for each in sim.requests}
 
 

@@ -53,6 +53,7 @@ async def test_an_invalid_record_is_kept_as_it_is_and_says_where_it_is_from(rig:
     assert "line 1 column 1" in headers.pop("ldsync-detail")
     assert headers == {
         "ldsync-format": "1",
+        "ldsync-group": rig.group,
         "ldsync-value": "original",
         "ldsync-topic": rig.topic,
         "ldsync-partition": "0",

@@ -110,7 +110,10 @@ async def test_a_segment_that_recovers_gets_what_was_parked(rig: Rig) -> None:
     assert hand.metric("ldsync_segments_diverged") == 0
     assert hand.metric("ldsync_replayed_changes_total") == 5
     assert hand.report.status()["segments"][0]["diverged"] == ""
-    assert len(await rig.letters()) == 5
+    await hand.until(lambda: hand.parts.dead_letters.empty, "that is written down")
+    values = [dict(each.headers)["ldsync-value"] for each in await rig.letters()]
+    assert values.count(b"original") == 5
+    assert set(values) == {b"original", b"marker"}
 
 
 async def test_what_came_while_a_change_was_parked_wins_over_its_replay(rig: Rig) -> None:
@@ -126,8 +129,9 @@ async def test_what_came_while_a_change_was_parked_wins_over_its_replay(rig: Rig
     await rig.write(tie.replace(b'"vip": true', b'"vip": false'))
     consumed = "ldsync_records_consumed_total"
     await hand.until(lambda: hand.metric(consumed, topic=rig.topic) == 8, "they are consumed")
-    rig.sim.faults.clear()
-    await hand.until(lambda: rig.sim.included("vip") == {"stays", "late"}, "the newest have won")
+    with capture_logs() as logs:
+        rig.sim.faults.clear()
+        await hand.until(lambda: events_of(logs, "segment.recovered"), "it is well")
     await rig.until_settled()
     assert rig.sim.included("vip") == {"stays", "late"}
 
@@ -164,10 +168,12 @@ async def test_a_segment_that_fails_again_during_its_replay_is_replayed_later(ri
 
 
 async def test_a_change_older_than_the_horizon_stays_parked(rig: Rig) -> None:
-    """R9: what was newer may be forgotten; it is counted and told, and the segment diverged."""
+    """R9: what was newer may be forgotten, and the topic does not reach back; all that is told."""
     hand = rig.work(park_after=1.0, max_entries=2)
     number = await left_alone(rig, hand, "old")
     await hand.until(lambda: parked(hand) == 1, "what is too old is parked")
+    await hand.until(lambda: hand.parts.dead_letters.empty, "it is safe")
+    rig.broker.delete_records(rig.topic, 0, 1)
     with capture_logs() as logs:
         rig.sim.faults.remove(number)
         await rig.write(event_of("new", datetime.now(UTC)))
@@ -193,19 +199,24 @@ async def test_without_replays_a_segment_stays_diverged(rig: Rig) -> None:
     assert hand.metric("ldsync_replayed_changes_total") == 0
 
 
-async def test_a_revocation_forgets_what_was_parked_but_not_the_letters(rig: Rig) -> None:
-    """P6: another owner may know newer versions; the letters stay where they are."""
+async def test_whoever_owns_the_partition_after_a_revocation_finds_what_was_parked(
+    rig: Rig,
+) -> None:
+    """P6: the owner of before forgets it; the letters stay where they are."""
     hand = rig.work(park_after=1.0, dead_letters={"replay_on_recovery": False})
     number = await left_alone(rig, hand, "a")
     await hand.until(lambda: parked(hand) == 1, "what is too old is parked")
     await rig.until_committed(2)
     rig.broker.fail(Api.HEARTBEAT, REBALANCING)
-    await hand.until(lambda: hand.metric("ldsync_segments_diverged") == 0, "it is forgotten")
-    rig.sim.faults.remove(number)
-    await rig.enter("b")
-    await rig.until_committed(3)
+    with capture_logs() as logs:
+        await hand.until(lambda: hand.metric("ldsync_segments_diverged") == 0, "it is forgotten")
+        rig.sim.faults.remove(number)
+        await rig.enter("b")
+        await rig.until_committed(3)
+        await hand.until(lambda: events_of(logs, "dead_letters.recalled"), "it is found")
     assert rig.sim.included("vip") == {"b"}
     assert len(await rig.letters()) == 1
+    assert hand.metric("ldsync_segments_diverged") == 1
 
 
 async def test_when_everything_fails_nothing_is_parked_and_consumption_pauses(rig: Rig) -> None:
@@ -267,3 +278,15 @@ async def test_a_segment_that_was_deleted_and_made_again_is_diverged(rig: Rig) -
     (row,) = hand.report.status()["segments"]
     assert row["parked"] == 0
     assert "deleted in LaunchDarkly and created again" in row["diverged"]
+
+
+async def test_what_waits_for_a_person_is_tried_when_the_person_says_so(rig: Rig) -> None:
+    """A segment, and everything: neither waits for an hour then."""
+    hand = rig.work(operator=3600.0, longest_operator=3600.0)
+    for status in (403, 401):
+        number = rig.sim.faults.add(Fault(route="patch_segment", status=status))
+        await rig.enter(f"u-{status}")
+        await hand.until(lambda: hand.metric("ldsync_segments_waiting") == 1, "it waits")
+        rig.sim.faults.remove(number)
+        hand.worker.hurry()
+        await rig.until_settled()

@@ -55,6 +55,7 @@ async def test_the_record_of_a_refused_change_is_kept_with_what_was_said(rig: Ri
     assert int(headers.pop("ldsync-timestamp")) > 0
     assert headers == {
         "ldsync-format": "1",
+        "ldsync-group": rig.group,
         "ldsync-value": "original",
         "ldsync-topic": rig.topic,
         "ldsync-partition": "0",
@@ -133,6 +134,9 @@ async def test_a_change_whose_record_is_gone_is_kept_by_itself(rig: Rig) -> None
     assert json.loads(letter.value) == {
         "format": "ldsync-change/1",
         "segment": "vip",
+        "segment_name": "Vip",
+        "audience_id": "aud_vip",
+        "audience_key": "vip",
         "context_kind": "user",
         "context_key": "poison",
         "action": "add",

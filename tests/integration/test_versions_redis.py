@@ -311,6 +311,7 @@ async def test_a_cold_store_is_used_after_the_settle_time_with_a_warning(
         await eventually(lambda: store.state is StoreState.UP, "it is up")
         assert time.monotonic() - started >= 0.2
         watching.cancel()
+        await asyncio.wait({watching})
     events = [entry["event"] for entry in logs]
     assert events == ["ordering.store_cold", "ordering.assumed_warm", "ordering.store_up"]
     registry = store._metrics.registry  # noqa: SLF001
@@ -337,6 +338,7 @@ async def test_a_redis_that_is_away_is_down_and_up_again_promptly(
         own_redis.start()
         await eventually(lambda: store.state is StoreState.UP, "it is up", limit=2.0)
         watching.cancel()
+        await asyncio.wait({watching})
     assert [entry["event"] for entry in logs][:2] == ["ordering.store_down", "ordering.marks_lost"]
 
 

@@ -1,14 +1,14 @@
 """Workers that share a Redis: the newest change wins on a topic without keys, whatever fails."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from structlog.testing import capture_logs
 
-from ldsync.demo.broker import Api, EmbeddedBroker, leader_syncs_last
+from ldsync.demo.broker import EmbeddedBroker, leader_syncs_last
 from ldsync.demo.simulator import Fault
-from ldsync.sync.states import State
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.base import StoreState
 from ldsync.versions.redis import RedisVersions
@@ -189,11 +189,11 @@ async def test_a_redis_that_hangs_in_the_middle_of_a_write_holds_its_settlement(
     assert hand.metric("ldsync_retries_total", reason="version_store") >= 1.0
 
 
-async def test_a_redis_that_was_emptied_is_cold_until_its_settle_time_is_over(
+async def test_without_a_warm_up_a_redis_that_was_emptied_is_used_after_the_settle_time(
     rig: Rig, own_redis: RealRedis
 ) -> None:
     """Nothing is written meanwhile; the loss is counted, said, and shown."""
-    hand = rig.work(redis_url=own_redis.url, settle=0.6)
+    hand = rig.work(redis_url=own_redis.url, settle=0.6, ordering={"warm_up": False})
     await rig.enter("a")
     await rig.until_settled()
     before = len(patches(rig.sim))
@@ -210,8 +210,8 @@ async def test_a_redis_that_was_emptied_is_cold_until_its_settle_time_is_over(
     assert hand.metric("ldsync_version_store_assumed_warm_total") == 2.0
 
 
-async def _warm_store(server: RealRedis) -> RedisVersions:
-    """A store that was declared warm, as after a long life."""
+async def _cold_store(server: RealRedis) -> RedisVersions:
+    """A store of which nobody has said that it is warm."""
     store = RedisVersions(
         server.url,
         f"{PROJECT}/{ENVIRONMENT}",
@@ -221,48 +221,107 @@ async def _warm_store(server: RealRedis) -> RedisVersions:
         metrics=Metrics(),
     )
     await store.look()
-    await store.mark_warm(3600.0, 0.0)
     return store
 
 
-async def test_marks_that_were_lost_are_read_from_the_topic_at_the_next_assignment(
-    rig: Rig, own_redis: RealRedis
+@pytest.mark.parametrize(
+    "lose",
+    [
+        pytest.param(lambda server: server.client.flushall(), id="emptied"),
+        pytest.param(lambda server: server.restart(), id="restarted"),
+    ],
+)
+async def test_marks_that_are_lost_in_mid_run_are_read_from_the_topic_before_anything_is_written(
+    rig: Rig, own_redis: RealRedis, lose: Callable[[RealRedis], object]
 ) -> None:
-    """R5: what this process has consumed is in memory of nobody; it is history like all else."""
-    await (await _warm_store(own_redis)).close()
+    """R7: an older event that comes after the loss does not win; nobody is rebalanced for it."""
     hand = rig.work(redis_url=own_redis.url, settle=LONG)
     late = rig.event("a")
     await rig.enter("a", entered=False)
     await rig.until_settled()
-    own_redis.restart()
-    await hand.until(lambda: state_of(hand) is StoreState.COLD, "the store is cold")
-    rig.broker.fail(Api.HEARTBEAT, REBALANCING)
-    await hand.until(lambda: state_of(hand) is StoreState.UP, "history was noted")
-    await rig.write(late)
-    await rig.until_settled()
+    with capture_logs() as logs:
+        lose(own_redis)
+        await rig.write(late)
+        await rig.until_settled()
     assert rig.sim.included("vip") == set()
     assert hand.parts.journal.outcomes["skipped", "stale"] == 1
+    said = [entry["event"] for entry in logs]
+    assert said.index("ordering.marks_lost") < said.index("warm_up.finished")
+    assert said.index("warm_up.finished") < said.index("ordering.store_up")
     assert hand.metric("ldsync_version_store_assumed_warm_total") == 0.0
+    assert hand.metric("ldsync_rebalances_total", event="revoked") == 0.0
 
 
-async def test_a_replica_that_has_read_its_own_partitions_does_not_speak_for_others(
+async def test_what_is_consumed_and_not_committed_is_read_again_as_well(
     rig: Rig, own_redis: RealRedis
 ) -> None:
-    """R7: the marks of the other partitions may still be missing."""
-    store = await _warm_store(own_redis)
-    first = rig.work(redis_url=own_redis.url, settle=LONG)
-    await rig.enter("a", partition=0)
-    await rig.enter("b", partition=1)
-    await rig.until_settled()
-    own_redis.restart()
-    await first.until(lambda: state_of(first) is StoreState.COLD, "the store is cold")
-    second = rig.work(redis_url=own_redis.url, settle=LONG)
-    for hand in (first, second):
+    """It was written and marked; that its offset is not committed yet does not make it unknown."""
+    hand = rig.work(redis_url=own_redis.url, settle=LONG, commit_interval=LONG)
+    late = rig.event("a")
+    await rig.enter("a", entered=False)
+    await hand.until(lambda: hand.outcomes == {"delivered": 1}, "it is written")
+    assert not any((await rig.committed()).values())
+    own_redis.client.flushall()
+    await rig.write(late)
+    await hand.until(lambda: hand.outcomes == {"delivered": 1, "skipped": 1}, "it is stale")
+    assert rig.sim.included("vip") == set()
+
+
+async def test_replicas_say_together_that_all_partitions_are_noted(
+    rig: Rig, own_redis: RealRedis
+) -> None:
+    """R7: one alone does not speak for the partitions of the others; both do for all."""
+    both = [rig.work(redis_url=own_redis.url, settle=LONG) for _ in range(2)]
+    for hand in both:
         await hand.until_assigned(1)
-        await hand.until(lambda hand=hand: hand.worker.state is State.RUNNING, "it runs")
-    await store.look()
-    assert store.state is StoreState.COLD
-    await store.close()
+    late = rig.event("a")
+    mine, other = partition_of(both[0]), partition_of(both[1])
+    await rig.enter("a", partition=mine, entered=False)
+    await rig.enter("b", partition=other)
+    await rig.until_settled()
+    own_redis.client.flushall()
+    # An older change of the same member, which the other replica reads.
+    await rig.write(late, partition=other)
+    await rig.until_settled()
+    assert rig.sim.included("vip") == {"b"}
+    for hand in both:
+        assert hand.metric("ldsync_version_store_assumed_warm_total") == 0.0
+        assert hand.metric("ldsync_rebalances_total", event="revoked") <= 1.0
+
+
+async def test_a_replica_that_has_noted_its_own_partitions_does_not_speak_for_others(
+    redis: RealRedis,
+) -> None:
+    """What is missing is counted over all that was noted in this generation of marks."""
+    stores = [await _cold_store(redis) for _ in range(2)]
+    try:
+        wanted = ["t/0", "t/1", "t/2"]
+        await stores[0].mark_warm(3600.0, 0.0, noted=["t/0", "t/2"], wanted=wanted)
+        await stores[0].look()
+        assert stores[0].state is StoreState.COLD
+        await stores[1].mark_warm(1800.0, 0.0, noted=["t/1"], wanted=wanted)
+        for store in stores:
+            await store.look()
+            assert store.state is StoreState.UP
+            # As far back as the partition of which the least is known.
+            assert store.horizon(time.monotonic()) == pytest.approx(1800.0, abs=60.0)
+    finally:
+        for store in stores:
+            await store.close()
+
+
+async def test_partitions_without_history_make_a_store_warm_that_knows_nothing(
+    redis: RealRedis,
+) -> None:
+    """As at the very first start of a group: there is nothing to know, and nothing to wait for."""
+    store = await _cold_store(redis)
+    try:
+        await store.mark_warm(None, 0.0, noted=["t/0"], wanted=["t/0"])
+        await store.look()
+        assert store.state is StoreState.UP
+        assert store.horizon(time.monotonic()) < 60.0
+    finally:
+        await store.close()
 
 
 async def test_a_stop_while_redis_is_away_ends_in_time_and_loses_nothing(

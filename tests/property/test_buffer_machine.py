@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
-from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -27,6 +26,7 @@ from ldsync.sync.ledger import Ledger
 from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.outcomes import COALESCED, DELIVERED
 from tests.support.core import partition, segment, stamp
+from tests.support.effort import effort
 
 LIMITS = Limits(max_size=4, max_bytes=20, max_age=2.0)
 
@@ -203,6 +203,4 @@ class BufferMachine(RuleBasedStateMachine):
 
 def test_the_buffer_agrees_with_its_model() -> None:
     """Any order of add, take, settle, advance and drain."""
-    run_state_machine_as_test(
-        BufferMachine, settings=settings(max_examples=150, stateful_step_count=50)
-    )
+    run_state_machine_as_test(BufferMachine, settings=effort(150, stateful_step_count=50))

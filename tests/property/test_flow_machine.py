@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import hypothesis.strategies as st
-from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -38,6 +37,7 @@ from ldsync.sync.limits import Budget, Limits
 from ldsync.sync.outcomes import STALE, Ending, RecordOutcome
 from ldsync.versions.memory import MemoryVersions
 from tests.support.core import finished, partition, segment
+from tests.support.effort import effort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -406,7 +406,7 @@ class Flow(RuleBasedStateMachine):
                 for part in record.parts
             ), key
 
-    @precondition(lambda self: self.waiting and self.writes == 1)
+    @precondition(lambda self: self.waiting)
     @rule(pick=picks, age=st.sampled_from([0.0, 0.0, 2.0, 5.0]), soon=st.booleans())
     def park(self, pick: int, age: float, *, soon: bool) -> None:
         """The oldest changes of a segment are moved elsewhere, and are safe soon or later.
@@ -482,7 +482,6 @@ class Flow(RuleBasedStateMachine):
         self.not_before[segment] = max(self.not_before[segment], self.now + wait)
         assert self.ledger.committable() == before
         if not flight.current:
-            self.not_before[segment] = self.not_before[segment] if self._lives(segment) else 0.0
             return
         for key, text in sent.items():
             waiting, loser = self.waiting.get(key), flight.records[key]
@@ -767,7 +766,7 @@ class WideFlow(Flow):
     writes = 4
 
 
-EFFORT = settings(max_examples=200, stateful_step_count=60)
+EFFORT = effort(200, stateful_step_count=60)
 
 
 def test_the_flow_with_one_write_per_segment() -> None:

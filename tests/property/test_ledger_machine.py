@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
@@ -20,6 +19,7 @@ from hypothesis.stateful import (
 
 from ldsync.sync.ledger import Account, Chunk, Ledger, Partition
 from tests.support.core import partition
+from tests.support.effort import effort
 
 PARTITIONS = (partition(0), partition(1))
 
@@ -172,6 +172,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_the_ledger_agrees_with_its_model() -> None:
     """Any order of assign, revoke, consume, hold and release."""
-    run_state_machine_as_test(
-        LedgerMachine, settings=settings(max_examples=150, stateful_step_count=40)
-    )
+    run_state_machine_as_test(LedgerMachine, settings=effort(150, stateful_step_count=40))

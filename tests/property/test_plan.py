@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping, MembershipMode
 from ldsync.engage.trigger import AllOf, AnyOf, Condition, Expression, Operator, Trigger
+from tests.support.effort import effort
 from tests.support.engage_events import RECORD_MS, encode, facts
 from tests.support.engage_strategies import (
     TYPE,
@@ -22,7 +23,7 @@ from tests.support.engage_strategies import (
 FALSE = AllOf((Condition(USER, Operator.EXISTS), Condition(USER, Operator.NOT_EXISTS)))
 
 
-@settings(max_examples=300)
+@effort(300)
 @given(
     several_mappings | one_for_each_audience,
     st.lists(events(), min_size=1, max_size=4),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ldsync.attempt import attempt
@@ -26,6 +26,7 @@ from ldsync.sync.change import Segment, supersedes
 from ldsync.telemetry.metrics import Metrics
 from ldsync.versions.redis import RedisVersions
 from tests.support.core import segment, stamp
+from tests.support.effort import effort
 from tests.support.gates import WRITE, GatedVersions, GatedWriter, Gates
 from tests.support.redis_fixtures import shared_redis
 
@@ -212,9 +213,9 @@ def dealt(draw: st.DrawFn) -> list[list[dict[str, str]]]:
 
 
 @given(chunks=dealt(), data=st.data())
-@settings(
+@effort(
+    150,
     deadline=None,
-    max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_the_newest_wins_whatever_replicas_do_and_suffer(

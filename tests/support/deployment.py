@@ -40,7 +40,10 @@ class Deployment:
         self._directory = directory
 
     def launch(
-        self, settings: Tables | None = None, environment: Mapping[str, str] | None = None
+        self,
+        settings: Tables | None = None,
+        environment: Mapping[str, str] | None = None,
+        files: int | None = None,
     ) -> LdsyncProcess:
         """Start one more process, with settings over those of `QUICK`."""
         port = self.simulator.url.rpartition(":")[2]
@@ -57,7 +60,9 @@ class Deployment:
             },
         }
         directory = self._directory / f"process-{len(self.processes)}"
-        process = LdsyncProcess(directory, merged(QUICK, own, settings or {}), environment)
+        process = LdsyncProcess(
+            directory, merged(QUICK, own, settings or {}), environment, files=files
+        )
         self.processes.append(process)
         process.start()
         return process

@@ -131,9 +131,9 @@ class GatedVersions:
         """At once."""
         await self._versions.note(segment, changes, now)
 
-    async def mark_warm(self, reach: float, now: float) -> None:
+    async def mark_warm(self, reach: float | None, now: float, **partitions: Any) -> None:
         """At once."""
-        await self._versions.mark_warm(reach, now)
+        await self._versions.mark_warm(reach, now, **partitions)
 
     async def watch(self) -> None:
         """As the store does."""

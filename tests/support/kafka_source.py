@@ -79,6 +79,7 @@ class Diary:
         clean: Whether each assignment was left clean, in order.
         known_since: How far back history reaches, of each assignment that has any, in order.
         past: The records of history, in order of arrival.
+        on_history: Called inside `history`.
         on_revoked: Awaited inside `revoked`.
         on_assigned: Called inside `assigned`.
         on_ready: Called inside `ready`.
@@ -89,6 +90,7 @@ class Diary:
         self.clean: list[bool] = []
         self.known_since: list[int] = []
         self.past: list[ConsumerRecord] = []
+        self.on_history: Callable[[], None] | None = None
         self.on_revoked: Callable[[frozenset[Partition]], Awaitable[object]] | None = None
         self.on_assigned: Callable[[frozenset[Partition]], None] | None = None
         self.on_ready: Callable[[Mapping[Partition, int]], None] | None = None
@@ -103,10 +105,13 @@ class Diary:
         """For the source."""
         assert {(record.topic, record.partition) for record in records} == {tuple(partition)}
         self.past += records
+        if self.on_history is not None:
+            self.on_history()
 
-    async def warmed(self, since: int) -> None:
+    async def warmed(self, _partitions: frozenset[Partition], since: int | None) -> None:
         """For the source."""
-        self.known_since.append(since)
+        if since is not None:
+            self.known_since.append(since)
 
     def ready(self, committed: Mapping[Partition, int], *, clean: bool) -> None:
         """For the source."""

@@ -58,6 +58,7 @@ class LdsyncProcess:
         settings: Tables of the configuration file beside the token, which is in the environment.
         environment: Further environment variables.
         mappings: The mappings of the configuration file, as TOML.
+        files: How many files it may have open, if not as many as the test run.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class LdsyncProcess:
         environment: Mapping[str, str] | None = None,
         token: str = TOKEN,
         mappings: str = "",
+        files: int | None = None,
     ) -> None:
         self.port = unused_port()
         self._settings = merged({"admin": {"port": self.port}}, settings)
         own = {"LDSYNC_LAUNCHDARKLY__API_TOKEN": token} if token else {}
         self._environment = own | dict(environment or {})
         self._mappings = mappings
+        self._files = files
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -87,9 +90,12 @@ class LdsyncProcess:
             for name, value in os.environ.items()
             if not name.startswith("LDSYNC_") and not name.lower().endswith("_proxy")
         }
+        command = [sys.executable, "-m", "ldsync", "run", "--config", str(config)]
+        if self._files is not None:
+            command = ["sh", "-c", f'ulimit -n {self._files}; exec "$@"', "sh", *command]
         with (self._directory / "output").open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ldsync", "run", "--config", str(config)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -204,13 +204,14 @@ class Hand:
     def _versions(self) -> Versions:
         options = self.options
         versions: Versions = MemoryVersions(options.max_entries, time.monotonic())
+        ordering = OrderingSettings(**options.ordering)
         if options.redis_url:
             versions = RedisVersions(
                 options.redis_url,
                 f"{PROJECT}/{ENVIRONMENT}",
                 retention=3600.0,
                 timeout=options.redis_timeout,
-                warm_after=options.settle,
+                warm_after=None if ordering.warm_up else options.settle,
                 metrics=self.metrics,
             )
         return GatedVersions(versions, options.gates, options.name) if options.gates else versions
@@ -376,6 +377,13 @@ class Rig:
             self.fold.add(value, partition=partition, recorded_ms=now_ms)
         await asyncio.gather(*sent)
         self.ends[partition] += len(values)
+
+    async def write_letter(self, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+        """Write a record to each partition of the topic of dead letters, by hand."""
+        for number in await self._producer.partitions_for(self.dead_letters):
+            await self._producer.send_and_wait(
+                self.dead_letters, value, partition=number, headers=headers
+            )
 
     def event(
         self, user: str, entered: bool = True, audience: str = "vip", *, late: float = 0.0

@@ -68,6 +68,20 @@ def test_a_lane_counts_as_what_it_is_now(agenda: Agenda, before: int, after: int
     changed = lane("changed", failures=before)
     agenda.put(changed, 1.0)
     changed.failures = after
+    agenda.put(changed, 1.0)
     assert agenda.next(troubled=False) == (None if after else 1.0)
     assert agenda.pop(1.0, troubled=True) is changed
     assert agenda.pop(1.0, troubled=True) is None
+
+
+def test_a_lane_that_goes_again_is_not_hidden_behind_one_that_does_not(agenda: Agenda) -> None:
+    """Where only those are asked for that did not fail last."""
+    ill, healed = lane("ill", failures=1), lane("healed", failures=1)
+    agenda.put(ill, 1.0)
+    agenda.put(healed, 2.0)
+    healed.failures = 0
+    agenda.put(healed, 2.0)
+    assert agenda.next(troubled=False) == 2.0
+    assert agenda.pop(2.0, troubled=False) is healed
+    assert agenda.pop(2.0, troubled=True) is ill
+    assert agenda.pop(2.0, troubled=True) is None

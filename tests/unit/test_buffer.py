@@ -15,14 +15,6 @@ def intake() -> Intake:
     return Intake()
 
 
-def test_segments_with_several_writes_at_a_time_are_not_parked() -> None:
-    """Big and synced ones wait."""
-    intake, vip = Intake(Limits(max_size=3, writes_per_segment=2)), target()
-    intake.add(vip, "a")
-    assert intake.buffer.park(vip.segment, 5.0) is None
-    assert intake.buffer.changes == 1
-
-
 def test_an_empty_buffer_has_nothing_to_do(intake: Intake) -> None:
     """No deadline, no batch, no memory."""
     buffer = intake.buffer
@@ -274,6 +266,17 @@ def test_a_drain_does_not_hurry_what_is_put_off(intake: Intake) -> None:
     intake.buffer.give_back(intake.take(2.0), 2.0, not_before=30.0)
     intake.buffer.drain(2.0, on=True)
     assert intake.buffer.next_deadline() == 30.0
+
+
+def test_what_is_put_off_is_hurried_when_a_person_says_so(intake: Intake) -> None:
+    """But not members whose last request may still be applied (R1)."""
+    vip = target()
+    intake.add(vip, "a")
+    intake.buffer.give_back(intake.take(2.0), 2.0, not_before=30.0, blocked_until=10.0)
+    intake.add(vip, "b", now=2.0)
+    intake.buffer.hurry(3.0)
+    assert intake.take(5.0).changes.keys() == {"user/b"}
+    assert intake.buffer.take(9.9) is None
 
 
 def test_the_longest_wait_counts_when_several_writes_fail() -> None:

@@ -15,6 +15,8 @@ from ldsync.kafka.letter import (
     encode,
     letter_of,
 )
+from ldsync.sync.ledger import Partition
+from tests.support.core import segment
 
 
 @dataclass(slots=True)
@@ -44,10 +46,11 @@ class Record:
 def test_a_record_is_written_as_it_is() -> None:
     """The headers say where it is from and why it is here; others than the trace are left out."""
     record = Record(headers=[("x", b"y"), ("traceparent", b"00-a")])
-    key, value, headers = encode(letter_of(record, "dead", "bad_json", Receipt()), 10_000)
+    key, value, headers = encode(letter_of(record, "dead", "bad_json", Receipt()), 10_000, "g")
     assert (key, value) == (b"k", b"value")
     assert headers == [
         ("ldsync-format", b"1"),
+        ("ldsync-group", b"g"),
         ("ldsync-value", b"original"),
         ("ldsync-topic", b"events"),
         ("ldsync-partition", b"3"),
@@ -63,7 +66,7 @@ def test_a_refused_change_names_segment_member_attempts_and_what_was_said() -> N
     refusal = Refusal("vip", "user/ä", 3)
     detail = "no \ud800 " + "x" * 2000
     letter = letter_of(Record(), "dead", "bad_request", Receipt(), detail=detail, refusal=refusal)
-    headers = dict(encode(letter, 10_000)[2])
+    headers = dict(encode(letter, 10_000, "g")[2])
     assert headers["ldsync-segment"] == b"vip"
     assert headers["ldsync-member"] == "user/ä".encode()
     assert headers["ldsync-attempts"] == b"3"
@@ -72,13 +75,18 @@ def test_a_refused_change_names_segment_member_attempts_and_what_was_said() -> N
 
 def test_a_change_without_its_record_is_written_as_json() -> None:
     """However large it is: nothing could be pointed to."""
-    value = change_json("vip", "user/a/b", included=False, version="v")
-    letter = Letter("dead", b"a/b", value, None, "bad_request", Receipt())
-    _, written, headers = encode(letter, 10)
+    value = change_json(segment("vip"), "user/a/b", included=False, version="v")
+    letter = Letter(
+        "dead", b"a/b", value, None, "bad_request", Receipt(), owner=Partition("events", 2)
+    )
+    _, written, headers = encode(letter, 10, "g")
     assert written == value
     assert json.loads(value) == {
         "format": "ldsync-change/1",
         "segment": "vip",
+        "segment_name": "Vip",
+        "audience_id": "aud_vip",
+        "audience_key": "vip",
         "context_kind": "user",
         "context_key": "a/b",
         "action": "remove",
@@ -86,7 +94,10 @@ def test_a_change_without_its_record_is_written_as_json() -> None:
     }
     assert dict(headers) == {
         "ldsync-format": b"1",
+        "ldsync-group": b"g",
         "ldsync-value": b"change",
+        "ldsync-topic": b"events",
+        "ldsync-partition": b"2",
         "ldsync-reason": b"bad_request",
     }
 
@@ -104,8 +115,8 @@ def test_what_is_too_large_is_pointed_to(record: Record, key: bytes | None, hash
     letter = letter_of(record, "dead", "bad_json", Receipt())
     size = 9000 + OVERHEAD_BYTES + (1 if key else 0)
     assert letter.size == size
-    assert encode(letter, size)[1] == record.value
-    found, value, headers = encode(letter, size - 1)
+    assert encode(letter, size, "g")[1] == record.value
+    found, value, headers = encode(letter, size - 1, "g")
     pointer = json.loads(value or b"")
     assert found == key
     assert dict(headers)["ldsync-value"] == b"pointer"

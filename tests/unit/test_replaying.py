@@ -10,11 +10,12 @@ import pytest
 
 from ldsync.engage.decoder import Decoder
 from ldsync.engage.mapping import Mapping
-from ldsync.kafka.parked import ParkedRecord
-from ldsync.replaying import Replay
+from ldsync.hindsight import Hindsight
+from ldsync.kafka.parked_record import Alone, ParkedRecord
+from ldsync.replaying import Replay, change_of
 from ldsync.sync.buffer import Buffer
 from ldsync.sync.change import Change
-from ldsync.sync.ledger import Ledger
+from ldsync.sync.ledger import Ledger, Partition
 from ldsync.sync.limits import Budget, Limits
 from ldsync.telemetry.journal import Journal
 from ldsync.telemetry.metrics import Metrics
@@ -74,11 +75,15 @@ def record(
     offset: int = 7,
     number: int = 0,
     value: bytes | None = None,
+    alone: Alone | None = None,
 ) -> ParkedRecord:
     """A record that was parked."""
     content = orjson.dumps(engage_event(user, "vip", entered, moment)) if value is None else value
     at = int(moment.timestamp() * 1000)
-    return ParkedRecord("dead", "vip", f"user/{user}", content, partition(number), offset, at)
+    place, member = Partition("dead", 0), f"user/{user}"
+    return ParkedRecord(
+        place, offset, "vip", member, content, partition(number), offset, at, alone=alone
+    )
 
 
 @pytest.fixture
@@ -148,8 +153,35 @@ def test_a_change_that_is_older_than_what_is_remembered_is_not_written(scene: Sc
     records = [record(user, LONG_AGO) for user in ("old", "newer")]
     young = datetime.now(UTC) + timedelta(minutes=2)
     assert scene.apply(*records, record("young", young)).keys() == {"user/newer", "user/young"}
+    assert scene.replay.old_members == {"user/old"}
+    assert scene.replay.look_back(None) == {}
     assert (scene.replay.replayed, scene.replay.older) == (2, 1)
     assert scene.journal.outcomes["skipped", "older_than_horizon"] == 1
+
+
+def test_what_was_too_old_is_applied_with_hindsight(scene: Scene) -> None:
+    """R9: with what came later, and only while all that came since it was looked for is known."""
+    scene.replay = scene.new(time.monotonic() - 1_000)
+    letters = [record("u", LONG_AGO, offset=1), record("w", LONG_AGO, offset=3)]
+    young = datetime.now(UTC) + timedelta(minutes=2)
+    assert scene.apply(*letters, record("young", young, offset=2)).keys() == {"user/young"}
+    newer = scene.change("u", LONG_AGO + timedelta(hours=1), entered=False)
+    stamps = {"vip": {"user/u": newer.stamp}}
+    places = scene.replay.look_back(Hindsight(time.monotonic(), stamps))
+    assert places == {Partition("dead", 0): [(1, 2), (3, 4)]}
+    found = scene.apply(*letters)
+    assert found["user/u"] == newer.stamp
+    assert found["user/w"] == scene.change("w", LONG_AGO).stamp
+    assert (scene.replay.replayed, scene.replay.older) == (3, 0)
+
+
+def test_hindsight_that_is_outdated_itself_helps_nobody(scene: Scene) -> None:
+    """What came since may be forgotten: the second time it is left for good."""
+    scene.replay = scene.new(time.monotonic() - 1_000)
+    scene.apply(record("u", LONG_AGO))
+    scene.replay.look_back(Hindsight(time.monotonic() - 1_000, {"vip": {}}))
+    assert scene.apply(record("u", LONG_AGO)) == {}
+    assert (scene.replay.replayed, scene.replay.older) == (0, 1)
 
 
 def test_a_probe_passes_over_what_is_too_old_without_counting_it(scene: Scene) -> None:
@@ -172,6 +204,7 @@ def test_a_record_that_does_not_say_the_change_any_more_is_left(scene: Scene, va
     """Mappings may have changed since."""
     assert scene.apply(record("u", NOW, value=value)) == {}
     assert scene.replay.replayed == 0
+    assert list(scene.replay.kept[Partition("dead", 0)]) == [7]
 
 
 def test_of_a_record_with_several_changes_the_one_that_was_parked_is_replayed(
@@ -180,3 +213,25 @@ def test_of_a_record_with_several_changes_the_one_that_was_parked_is_replayed(
     """The others have letters of their own, or were delivered."""
     events = [engage_event(user, "vip", True, NOW) for user in ("a", "u", "b")]
     assert scene.apply(record("u", NOW, value=orjson.dumps(events))).keys() == {"user/u"}
+
+
+def test_a_change_by_itself_is_what_was_parked(scene: Scene) -> None:
+    """Its record is gone: of its segment, member and version nothing else is known."""
+    change = scene.change("u", NOW, entered=False)
+    alone = Alone(change.stamp, "VIP", "aud_vip", "vip")
+    assert scene.apply(record("u", NOW, alone=alone)) == {"user/u": change.stamp}
+    assert list(scene.replay.done[Partition("dead", 0)]) == [7]
+
+
+def test_a_change_by_itself_brings_its_segment_along() -> None:
+    """No event of it needs to have come before; the one that comes later is of the same."""
+    decoder = Decoder(Mapping())
+    alone = Alone("2026-01-01T00:00:00.000Z+", "Very important", "aud_vip", "vip")
+    change = change_of(record("u", NOW, alone=alone), decoder)
+    assert change is not None
+    segment = change.target.segment
+    assert (segment.key, segment.name, segment.audience_id) == ("vip", "Very important", "aud_vip")
+    value = orjson.dumps(engage_event("w", "vip", True, NOW))
+    found = decoder.read(value, int(NOW.timestamp() * 1000))
+    assert isinstance(found, Change)
+    assert found.target.segment is segment

@@ -7,6 +7,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
@@ -19,9 +20,11 @@ from tests.support.worker_rig import events_of
 from tests.unit.test_replaying import NOW, Scene, record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 
-    from ldsync.kafka.parked import ParkedRecord
+    from ldsync.kafka.letter import Letter
+    from ldsync.kafka.parked_record import ParkedRecord
+    from ldsync.sync.ledger import Partition
 
 
 class Letters:
@@ -36,6 +39,11 @@ class Letters:
         self.reads = 0
         self.ended = 0
         self.failures = 0
+        self.posted: list[Letter] = []
+
+    def post(self, letter: Letter) -> None:
+        """Take a marker."""
+        self.posted.append(letter)
 
     @property
     def parked(self) -> Letters:
@@ -51,9 +59,10 @@ class Letters:
         self.places.update(places)
 
     async def read(
-        self, places: Mapping[str, Any], _: dict[str, Any]
+        self, places: Mapping[str, Any], _: dict[str, Any], owned: Collection[Partition]
     ) -> AsyncIterator[list[ParkedRecord]]:
         """Read what was asked for."""
+        assert partition(0) in owned
         self.reads += 1
         if self.failures:
             self.failures -= 1
@@ -131,6 +140,14 @@ async def test_a_segment_is_healthy_when_all_was_written(play: Play) -> None:
         await eventually(lambda: events_of(logs, "segment.recovered"), "it is told")
     assert play.divergence.segments == 0
     assert play.letters.reads == 1
+    (marker,) = play.letters.posted
+    assert (marker.to, marker.number, marker.form) == ("dead", 0, "marker")
+    assert orjson.loads(marker.value or b"") == {
+        "format": "ldsync-replayed/1",
+        "segment": "vip",
+        "partitions": {"events": [0]},
+        "letters": [[1, 3]],
+    }
 
 
 async def test_a_replay_that_is_interrupted_begins_again_when_the_segment_is_well(

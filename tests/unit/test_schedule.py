@@ -103,3 +103,16 @@ def test_a_new_epoch_forgets_segments_but_not_a_refused_token(schedule: Schedule
     schedule.reset()
     assert schedule.failed(ONE, 1, REFUSED, NOW + 31.0) == 30.0
     assert schedule.failed(ONE, 2, LOCKED_OUT, NOW + 31.0) == 60.0
+
+
+def test_whoever_has_seen_to_it_has_everything_begin_anew(
+    schedule: Schedule, pacing: Pacing
+) -> None:
+    """What waits for a person is tried at once, and soon again if that did not help."""
+    assert schedule.failed(ONE, 1, REFUSED, NOW) == 30.0
+    schedule.failed(TWO, 1, LOCKED_OUT, NOW)
+    assert pacing.open_at == NOW + 30.0
+    schedule.hurry()
+    assert pacing.open_at == 0.0
+    assert schedule.failed(ONE, 2, REFUSED, NOW + 1.0) == 30.0
+    assert schedule.failed(TWO, 2, LOCKED_OUT, NOW + 1.0) == 30.0

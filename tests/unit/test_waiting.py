@@ -274,6 +274,31 @@ def test_parking_leaves_the_failures_of_a_segment_as_they_are(scene: Scene) -> N
     assert (keys(again), again.attempt) == (["d"], 2)
 
 
+def test_a_segment_of_which_all_was_parked_is_not_tried_before_its_time(scene: Scene) -> None:
+    """What comes next waits as what was parked would have; a success ends that, and an epoch."""
+    intake, vip = scene.intake, target()
+    for end in ("delivered", "revoked"):
+        intake.add(vip, "a")
+        intake.buffer.give_back(intake.take(0.0), 0.0, not_before=30.0)
+        parked = intake.buffer.park(vip.segment, 1.0)
+        assert parked is not None
+        intake.buffer.release(parked, 1.0)
+        assert intake.buffer.open_batches == 0
+        intake.add(vip, "a", "b", "c", now=2.0)
+        assert intake.buffer.next_deadline() == 30.0
+        batch = intake.take(30.0)
+        assert batch.attempt == 2
+        if end == "delivered":
+            intake.buffer.settle(batch, 30.0)
+        else:
+            intake.buffer.give_back(batch, 30.0, not_before=60.0)
+            intake.buffer.discard(30.0)
+        intake.add(vip, "d", "e", "f", now=31.0)
+        batch = intake.take(31.0)
+        assert batch.attempt == 1
+        intake.buffer.settle(batch, 31.0)
+
+
 def test_what_is_safe_elsewhere_may_grow_old_but_not_be_too_much(scene: Scene) -> None:
     """Replayed changes hold nothing that is committed; in memory they are as large as others."""
     vip = target()
