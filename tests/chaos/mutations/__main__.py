@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -94,6 +95,10 @@ async def _try_all(
 ) -> list[Found]:
     ground = Ground(scratch / "ground")
     results = []
+    task = asyncio.current_task()
+    assert task is not None
+    # Told to stop it ends what it has started: no broker is left behind.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         for bug in bugs:
             tree = scratch / bug.name
@@ -108,6 +113,7 @@ async def _try_all(
             results.append(await _try(bug, ground, (keep or scratch) / f"runs-{bug.name}", seeds))
     finally:
         await ground.clear()
+        ground.end()
     return results
 
 
