@@ -134,7 +134,7 @@ async def _try(bug: Bug, ground: Ground, directory: Path, seeds: int) -> Found:
             telling = [v for v in report.violations if v.partition(":")[0] in bug.expected]
             found.first = (telling or report.violations)[0][:300]
     found.seconds = time.monotonic() - began
-    word = "found" if found.caught else "NOT FOUND"
+    word = "found" if found.caught else "not found"
     print(f"{bug.name}: {word} in {found.runs} runs: {found.first}", flush=True)
     return found
 
