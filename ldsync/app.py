@@ -18,7 +18,7 @@ from ldsync import files
 from ldsync.config.hidden import secrets_of
 from ldsync.engage.verdict import VERDICTS
 from ldsync.kafka.dead_letters import DeadLetters
-from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
+from ldsync.kafka.errors import SourceMisconfigured, SourceRefused, SourceUnavailable
 from ldsync.kafka.source import Source
 from ldsync.launchdarkly.connection import Connection
 from ldsync.launchdarkly.outcome import REJECTIONS, RetryReason
@@ -103,9 +103,13 @@ async def _serve(settings: Settings) -> int:
         log.error("ordering.misconfigured", detail=str(error))  # noqa: TRY400
         return MISCONFIGURED
     except Exception as error:
+        cause = _cause(error)
+        if isinstance(cause, SourceRefused):
+            log.error("kafka.misconfigured", detail=str(cause))  # noqa: TRY400
+            return MISCONFIGURED
         log.exception(
             "ldsync.crashed",
-            detail=str(_cause(error)),
+            detail=str(cause),
             advice="nothing is lost: what is not committed is consumed again after the start",
         )
         return CRASHED

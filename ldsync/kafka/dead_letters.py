@@ -226,6 +226,8 @@ class DeadLetters:
         await reach(self._kafka, options)
         topics = LetterTopics(self._settings, self._kafka, options, self._log)
         await topics.start()
+        if refused := await topics.denied():  # a producer starts if it may write anywhere
+            raise SourceMisconfigured(denied(", ".join(sorted(refused))))
         self._writer = LetterWriter(self._settings, self._kafka, options, topics)
         try:
             await self._writer.open()

@@ -19,3 +19,7 @@ class RecordMissing(SourceError):
 
 class SourceFailed(SourceError):
     """Reading cannot go on without a person or a fresh start (exit code 1)."""
+
+
+class SourceRefused(SourceFailed):
+    """Reading cannot go on before a person corrects something: no restart helps (exit code 78)."""

@@ -17,7 +17,7 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from ldsync.kafka.errors import SourceFailed
+from ldsync.kafka.errors import SourceFailed, SourceRefused
 from ldsync.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -58,6 +58,14 @@ _FATAL = {
         "again after a restart, the brokers' copy of that partition is damaged"
     ),
     UnsupportedCodecError: "Records are compressed in a way that ldsync cannot read: {error}",
+}
+
+_TO_CORRECT = {
+    TopicAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
 }
 
 
@@ -101,7 +109,8 @@ class Trouble:
         if isinstance(error, SourceFailed):
             raise error
         if type(error) in _FATAL:
-            raise SourceFailed(self._words(error)) from error
+            kind = SourceRefused if type(error) in _TO_CORRECT else SourceFailed
+            raise kind(self._words(error)) from error
         if not isinstance(error, KafkaError | TimeoutError):
             raise SourceFailed(f"The Kafka client failed: {error!r}") from error
         if isinstance(error, TimeoutError) or error.retriable:

@@ -12,12 +12,20 @@ from tests.support.real_kafka import Tls
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM files: who signed (`authority`), what a broker shows (`server`), what a client shows."""
+    """PEM files: who signed (`authority`), what a broker shows (`server`), what a client shows.
+
+    The same again as certificates that were good until yesterday, and an authority that has signed
+    nothing.
+    """
 
     authority: Path
     server: Tls
     client_certificate: Path
     client_key: Path
+    expired_server: Tls
+    expired_client_certificate: Path
+    expired_client_key: Path
+    stranger: Path
 
 
 def make_certificates(directory: Path) -> Certificates:
@@ -27,13 +35,41 @@ def make_certificates(directory: Path) -> Certificates:
     _issue(directory, "authority", ["basicConstraints=critical,CA:TRUE"])
     _issue(directory, "server", ["subjectAltName=DNS:localhost,IP:127.0.0.1"], authority)
     _issue(directory, "client", ["extendedKeyUsage=clientAuth"], authority)
-    keystore = directory / "server-keystore.pem"
-    keystore.write_text(
-        (directory / "server.key").read_text() + (directory / "server.pem").read_text()
-    )
+    _issue(directory, "stranger", ["basicConstraints=critical,CA:TRUE"])
+    _expire(directory, "server", "subjectAltName=DNS:localhost,IP:127.0.0.1", authority)
+    _expire(directory, "client", "extendedKeyUsage=clientAuth", authority)
     return Certificates(
-        authority, Tls(keystore, authority), directory / "client.pem", directory / "client.key"
+        authority,
+        Tls(_keystore(directory, "server"), authority),
+        directory / "client.pem",
+        directory / "client.key",
+        Tls(_keystore(directory, "expired-server"), authority),
+        directory / "expired-client.pem",
+        directory / "expired-client.key",
+        directory / "stranger.pem",
     )
+
+
+def _keystore(directory: Path, name: str) -> Path:
+    keystore = directory / f"{name}-keystore.pem"
+    keystore.write_text(
+        (directory / f"{name}.key").read_text() + (directory / f"{name}.pem").read_text()
+    )
+    return keystore
+
+
+def _expire(directory: Path, name: str, extension: str, signer: Path) -> None:
+    """Make what `_issue` makes, but good until yesterday."""
+    key, request = directory / f"expired-{name}.key", directory / f"expired-{name}.csr"
+    command = ["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"]
+    command += ["-keyout", str(key), "-out", str(request)]
+    subprocess.run(command, check=True, capture_output=True)
+    extensions = directory / f"expired-{name}.ext"
+    extensions.write_text(f"basicConstraints=critical,CA:FALSE\n{extension}\n")
+    command = ["openssl", "x509", "-req", "-in", str(request), "-days", "-1"]
+    command += ["-CA", str(signer), "-CAkey", str(signer.with_suffix(".key")), "-CAcreateserial"]
+    command += ["-extfile", str(extensions), "-out", str(directory / f"expired-{name}.pem")]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def _issue(directory: Path, name: str, extensions: list[str], signer: Path | None = None) -> None:

@@ -62,7 +62,9 @@ class RealKafka:
             second listener, `sasl_bootstrap_servers`, with PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 (see
             `KafkaAdmin.add_scram_user`) and OAUTHBEARER with unsecured tokens.
         tls: When given there is a listener that demands a client certificate,
-            `ssl_bootstrap_servers`.
+            `ssl_bootstrap_servers`; with `plain_users` also one with SASL and TLS,
+            `sasl_ssl_bootstrap_servers`, which demands none.
+        expired: When given there is one that shows this certificate, `expired_bootstrap_servers`.
         config: Further broker settings.
         advertised: Listeners without security beside the usual one, each named by the port under
             which clients are told to come back: that of a proxy which leads to `port(name)`.
@@ -76,6 +78,7 @@ class RealKafka:
         *,
         plain_users: Mapping[str, str] | None = None,
         tls: Tls | None = None,
+        expired: Tls | None = None,
         config: Mapping[str, str] | None = None,
         advertised: Mapping[str, int] | None = None,
         joins: "RealKafka | None" = None,
@@ -86,6 +89,7 @@ class RealKafka:
         self._joins = joins
         self._plain_users = plain_users
         self._tls = tls
+        self._expired = expired
         self._extra = dict(config or {})
         self._jvm = list(jvm)
         self._ports = {"PLAINTEXT": unused_port(), "CONTROLLER": unused_port()}
@@ -94,6 +98,10 @@ class RealKafka:
             self._ports["SASL_PLAINTEXT"] = unused_port()
         if tls is not None:
             self._ports["SSL"] = unused_port()
+        if tls is not None and plain_users is not None:
+            self._ports["SASL_SSL"] = unused_port()
+        if expired is not None:
+            self._ports["EXPIRED"] = unused_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._names = itertools.count()
         # It may not begin with "-": the tool that formats would take it for an option.
@@ -125,6 +133,16 @@ class RealKafka:
     def ssl_bootstrap_servers(self) -> str:
         """Where clients with a certificate connect."""
         return f"127.0.0.1:{self._ports['SSL']}"
+
+    @property
+    def sasl_ssl_bootstrap_servers(self) -> str:
+        """Where clients with SASL and TLS connect."""
+        return f"127.0.0.1:{self._ports['SASL_SSL']}"
+
+    @property
+    def expired_bootstrap_servers(self) -> str:
+        """Where an expired certificate is shown."""
+        return f"127.0.0.1:{self._ports['EXPIRED']}"
 
     def create_topic(
         self, name: str = "", partitions: int = 1, config: Mapping[str, str] | None = None
@@ -224,7 +242,7 @@ class RealKafka:
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,"
-            f"SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL{plain}",
+            f"SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,EXPIRED:SSL{plain}",
             "log.dirs": str(self.directory / "data"),
             "offsets.topic.replication.factor": "1",
             "transaction.state.log.replication.factor": "1",
@@ -240,15 +258,18 @@ class RealKafka:
             # A killed node may register again only when its old session is over (default 9 s).
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
-            **self._sasl_config(),
-            **self._tls_config(),
+            **self._sasl_config("sasl_plaintext"),
+            **self._sasl_config("sasl_ssl"),
+            **_tls_config("ssl", self._tls, "required"),
+            **_tls_config("sasl_ssl", self._tls, "none"),
+            **_tls_config("expired", self._expired, "none"),
             **self._extra,
         }
 
-    def _sasl_config(self) -> dict[str, str]:
+    def _sasl_config(self, name: str) -> dict[str, str]:
         if self._plain_users is None:
             return {}
-        listener = "listener.name.sasl_plaintext"
+        listener = f"listener.name.{name}"
         users = "".join(f' user_{name}="{word}"' for name, word in self._plain_users.items())
         plain = f"{_LOGIN}.plain.PlainLoginModule required{users};"
         scram = f"{_LOGIN}.scram.ScramLoginModule required;"
@@ -261,16 +282,18 @@ class RealKafka:
             'OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
         }
 
-    def _tls_config(self) -> dict[str, str]:
-        if self._tls is None:
-            return {}
-        return {
-            "listener.name.ssl.ssl.keystore.type": "PEM",
-            "listener.name.ssl.ssl.keystore.location": str(self._tls.keystore),
-            "listener.name.ssl.ssl.truststore.type": "PEM",
-            "listener.name.ssl.ssl.truststore.location": str(self._tls.truststore),
-            "listener.name.ssl.ssl.client.auth": "required",
-        }
+
+def _tls_config(name: str, tls: Tls | None, clients: str) -> dict[str, str]:
+    """Settings of a listener; `clients` says whether it demands their certificates."""
+    if tls is None:
+        return {}
+    return {
+        f"listener.name.{name}.ssl.keystore.type": "PEM",
+        f"listener.name.{name}.ssl.keystore.location": str(tls.keystore),
+        f"listener.name.{name}.ssl.truststore.type": "PEM",
+        f"listener.name.{name}.ssl.truststore.location": str(tls.truststore),
+        f"listener.name.{name}.ssl.client.auth": clients,
+    }
 
 
 def _addresses(ports: Mapping[str, int]) -> str:

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from ldsync.config import KafkaSettings
 from ldsync.kafka import SourceFailed, trouble
+from ldsync.kafka.errors import SourceRefused
 from ldsync.kafka.trouble import Trouble
 
 
@@ -50,6 +51,25 @@ def test_what_waiting_does_not_heal_ends_the_process(
     """At once, in an operator's words."""
     with pytest.raises(SourceFailed, match=words):
         troubles.weigh(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TopicAuthorizationFailedError("events"), SourceRefused),
+        (GroupAuthorizationFailedError("ldsync"), SourceRefused),
+        (InvalidGroupIdError(), SourceRefused),
+        (CorruptRecordException("Invalid CRC"), SourceFailed),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_a_person_must_correct_is_told_from_what_a_restart_may_heal(
+    troubles: Trouble, error: Exception, kind: type[SourceFailed]
+) -> None:
+    """The one is exit code 78, the other 1."""
+    with pytest.raises(SourceFailed) as caught:
+        troubles.weigh(error)
+    assert type(caught.value) is kind
 
 
 @pytest.mark.parametrize(
