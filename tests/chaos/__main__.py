@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import queue
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from tests.chaos.job import job
 from tests.chaos.plan import plan
 from tests.chaos.regressions import REGRESSIONS
 
-_JOBS_PER_CORE = 3
+_JOBS_PER_CORE = 3  # a run mostly waits
 
 
 def main() -> int:
@@ -42,9 +43,15 @@ def main() -> int:
     ]
     for process in jobs:
         process.start()
-    runs, failed = _listen(jobs, reports)
-    for process in jobs:
-        process.join()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        runs, failed = _listen(jobs, reports)
+    finally:  # also when told to stop: no broker is left behind
+        for process in jobs:
+            if process.is_alive():
+                process.terminate()
+        for process in jobs:
+            process.join()
     minutes = (time.monotonic() - began) / 60
     print(
         f"{runs} of {len(plans)} runs in {minutes:.1f} minutes, {len(jobs)} at once: "

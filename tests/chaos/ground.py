@@ -58,3 +58,11 @@ class Ground:
             await cluster.stop()
         if self._redis is not None:
             self._redis.stop()
+
+    def end(self) -> None:
+        """End what a thread may have started while everything was being ended."""
+        for cluster in self._clusters.values():
+            for node in cluster.nodes:
+                node.kill()
+        if self._redis is not None:
+            self._redis.kill()

@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -26,16 +27,23 @@ def job(directory: Path, number: int, plans: Any, reports: Any, deadline: float 
         reports: The queue of reports.
         deadline: When no run is begun any more, by the monotonic clock; None for never.
     """
+    ground = Ground(directory / f"ground-{number}")
     try:
-        asyncio.run(_runs(directory, number, plans, reports, deadline))
-    except KeyboardInterrupt:
+        asyncio.run(_runs(directory, ground, plans, reports, deadline))
+    except asyncio.CancelledError:
         sys.exit(130)
+    finally:
+        ground.end()
+        shutil.rmtree(directory / f"ground-{number}", ignore_errors=True)
 
 
 async def _runs(
-    directory: Path, number: int, plans: Any, reports: Any, deadline: float | None
+    directory: Path, ground: Ground, plans: Any, reports: Any, deadline: float | None
 ) -> None:
-    ground = Ground(directory / f"ground-{number}")
+    task = asyncio.current_task()
+    assert task is not None
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, task.cancel)
     try:
         while deadline is None or time.monotonic() < deadline:
             try:
@@ -47,7 +55,6 @@ async def _runs(
             reports.put((plan.seed, str(report), report.violations))
     finally:
         await ground.clear()
-        shutil.rmtree(directory / f"ground-{number}", ignore_errors=True)
 
 
 async def _one(report: Report, ground: Ground) -> None:

@@ -5,15 +5,22 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from tests.chaos.evidence import Evidence, Record
 from tests.chaos.reading import Change, Place, Sort, Topic
 from tests.chaos.verdict import Verdict
 
+_STAMP = len("2026-03-04T10:15:30.123")
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter with what its headers say; `origin` is None for a change without a record."""
+    """A dead letter with what its headers say.
+
+    `origin` is None for a change without a record, and then `change` says which: the direction and
+    the time of its event, to the millisecond.
+    """
 
     record: Record
     origin: Place | None
@@ -21,11 +28,16 @@ class Letter:
     reason: str
     segment: str
     member: str
+    change: tuple[bool, str] | None = None
 
     def concerns(self, change: Change) -> bool:
         """Whether it is about that change."""
         segment, kind, key = change.member
         of_member = (self.segment, self.member) == (segment, f"{kind}/{key}")
+        if self.origin is None:
+            moment = datetime.fromtimestamp(change.version[0] // 1000 / 1000, UTC)
+            stamp = moment.isoformat(timespec="milliseconds")[:_STAMP]
+            return of_member and self.change == (change.entered, stamp)
         return of_member and self.origin == (change.partition, change.offset)
 
 
@@ -35,9 +47,13 @@ class Letters:
     def __init__(self, records: Iterable[Record]) -> None:
         self.all = [_letter(record) for record in records]
         self.by_origin: dict[Place, list[Letter]] = defaultdict(list)
+        # What came from another replica by the shared store has no record where it was refused.
+        self.without_origin: list[Letter] = []
         for letter in self.all:
             if letter.origin is not None:
                 self.by_origin[letter.origin].append(letter)
+            else:
+                self.without_origin.append(letter)
 
     def written(self, place: Place, until: float) -> bool:
         """Whether the brokers had a letter for a record by that time."""
@@ -47,7 +63,10 @@ class Letters:
         """Whether they had one that says that this change was refused or parked."""
         return any(
             letter.concerns(change) and letter.record.at <= until
-            for letter in self.by_origin[change.partition, change.offset]
+            for letter in (
+                *self.by_origin[change.partition, change.offset],
+                *self.without_origin,
+            )
         )
 
 
@@ -92,19 +111,16 @@ def _is_copy(letter: Letter, original: Record) -> bool:
 def _letter(record: Record) -> Letter:
     headers = {name: (content or b"").decode() for name, content in record.headers}
     form = headers.get("ldsync-value", "original")
-    origin = None
+    segment, member = headers.get("ldsync-segment", ""), headers.get("ldsync-member", "")
+    reason = headers.get("ldsync-reason", "")
     if "ldsync-offset" in headers:
         origin = int(headers["ldsync-partition"]), int(headers["ldsync-offset"])
-    elif form != "change":
+        return Letter(record, origin, form, reason, segment, member)
+    if form != "change":
         raise ValueError(f"letter {record.partition}/{record.offset} does not say of what it is")
-    return Letter(
-        record,
-        origin,
-        form,
-        headers.get("ldsync-reason", ""),
-        headers.get("ldsync-segment", ""),
-        headers.get("ldsync-member", ""),
-    )
+    said = json.loads(record.value or b"{}")
+    change = said["action"] == "add", said["version"][:_STAMP]
+    return Letter(record, None, form, reason, segment, member, change)
 
 
 def _name(place: Place) -> str:

@@ -202,6 +202,34 @@ def refused(of: str = "ann", at: float = 9.2) -> Evidence:
     )
 
 
+def refused_without_record(action: str = "remove", at: float = 9.2) -> Evidence:
+    """The same, but its record was not found again: the letter holds the change itself."""
+    said = {
+        "format": "ldsync-change/1",
+        "segment": "vip",
+        "context_kind": "user",
+        "context_key": "ann",
+        "action": action,
+        "version": datetime.fromtimestamp(T0 + 2.0, UTC).isoformat(timespec="milliseconds")[:23]
+        + "Z",
+    }
+    headers = {
+        "ldsync-value": "change",
+        "ldsync-reason": "bad_request",
+        "ldsync-segment": "vip",
+        "ldsync-member": "user/ann",
+    }
+    rejection = replace(
+        record(0, 9, at, json.dumps(said).encode(), b"ann"),
+        headers=tuple((name, text.encode()) for name, text in headers.items()),
+    )
+    return but(
+        letters=(*EVIDENCE.letters, rejection),
+        exchanges=WRITES[:2],
+        membership=(BEN, ANN),
+    )
+
+
 UNKEYED = replace(SETTING, keyed=False)
 REDIS = replace(SETTING, keyed=False, store=Store.REDIS)
 EXCLUDES = replace(SETTING, exit_action="exclude")

@@ -43,6 +43,7 @@ from tests.support.chaos_evidence import (
     freeze,
     record,
     refused,
+    refused_without_record,
     silent,
     write,
 )
@@ -85,6 +86,7 @@ RIGHT = {
         membership=(BEN, ANN),
     ),
     "P2: a change that was refused is not there": refused(),
+    "P1: a letter may hold the refused change instead of its record": refused_without_record(),
     "P1: superseded by a newer change that is not passed": but(
         commits=(commit(1, 1, 1.7), commit(0, 2, 2.5), commit(0, 3, 9.5)),
         exchanges=(WRITES[0], *WRITES[2:]),

@@ -38,6 +38,7 @@ from tests.support.chaos_evidence import (
     letter,
     record,
     refused,
+    refused_without_record,
     samples,
     silent,
     write,
@@ -128,6 +129,8 @@ WRONG: dict[str, tuple[str, Evidence]] = {
         but(letters=(letter(BROKEN, 9.8),)),
     ),
     "a commit passes a refused change before its letter": ("P1", refused(at=9.8)),
+    "a letter that holds the other change excuses nothing": ("P2", refused_without_record("add")),
+    "a commit passes it before a letter that holds it": ("P1", refused_without_record(at=9.8)),
     "a commit goes back": ("P1", but(commits=(*EVIDENCE.commits, commit(0, 2, 12.0)))),
     "memory": (
         "P3",
