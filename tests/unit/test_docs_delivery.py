@@ -82,6 +82,20 @@ def test_every_rule_is_left_out_by_a_bug_or_it_is_said_why_not() -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 10
 
 
+def test_the_page_has_a_row_for_every_bug_and_each_was_found() -> None:
+    """By one of the rules that it must be found by."""
+    table = PAGE.split("<!-- mutations -->")[1].split("<!-- /mutations -->")[0]
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| (\w+) \|.*\| ([^|]*) \| \d+ \| \d+ \| \d+ \|$", table, re.MULTILINE
+    )
+    found = {name: (breaks, set(re.findall(r"\w+(?= \()", rules))) for name, breaks, rules in rows}
+    assert found.keys() == {bug.name for bug in BUGS}
+    for bug in BUGS:
+        breaks, rules = found[bug.name]
+        assert breaks == bug.breaks
+        assert rules & bug.expected, bug.name
+
+
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_every_bug_still_fits_the_code(bug: Bug, tmp_path: Path) -> None:
     """So that `make mutations` does not find out late."""

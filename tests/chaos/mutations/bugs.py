@@ -333,8 +333,9 @@ RULES: Final = (
             ),
         ),
         frozenset({"P2"}),
-        _SHARED | {"batch_seconds": 0.2},
-        _each(Trouble.SLOW, 19.6, 20.2, 20.8, seconds=0.25, how=True),
+        # Members with few changes, of which many have their last two soon after one another.
+        _SHARED | {"write_path": "big", "batch_seconds": 0.2, "members": 150, "audiences": 5},
+        _each(Trouble.SLOW, *range(4, 21), seconds=0.25, how=True),
     ),
     Bug(
         "early-settlement",
@@ -348,8 +349,9 @@ RULES: Final = (
             ),
         ),
         frozenset({"P1"}),
-        _ONE | {"members": 20},
-        _each(Trouble.ERRORS, 5.0, 13.0, seconds=5.0),
+        # So few records that each is a chunk of its own, and others do not hold the partition.
+        _ONE | {"partitions": 4, "more_partitions": 4, "members": 2, "audiences": 1, "events": 200},
+        _each(Trouble.ERRORS, 5.0, 10.0, 15.0, seconds=4.0),
     ),
 )
 
