@@ -249,12 +249,14 @@ async def test_missing_rights_end_the_start_and_are_named(
 async def test_a_right_that_is_missing_at_run_time_holds_the_commit(
     limited: Rig, guarded: RealKafka
 ) -> None:
-    """The user may write elsewhere; the reason is logged and shown, and granting it ends it."""
+    """It was there at the start; the reason is logged and shown, and granting it again ends it."""
     user = USERS[3]
     await asyncio.to_thread(guarded.create_topic, limited.dead_letters)
-    await allow(guarded, user, limited.dead_letters, "DESCRIBE")
+    await allow(guarded, user, limited.dead_letters, "DESCRIBE", "WRITE")
     await allow(guarded, user, limited.topic, "WRITE")
     hand = await work(limited, guarded, user)
+    await hand.until_assigned(1)
+    await asyncio.to_thread(guarded.admin.disallow, user, "WRITE", "TOPIC", limited.dead_letters)
     await limited.write(b"{")
     await hand.until(lambda: hand.metric("ldsync_dead_letter_failures_total") >= 1, "it fails")
     problem = hand.report.status()["dead_letters"]["problem"]

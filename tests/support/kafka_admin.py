@@ -162,16 +162,14 @@ class KafkaAdmin:
 
     def allow(self, user: str, operation: str, kind: str, name: str) -> None:
         """Let a user do something (`WRITE`) with a resource (`TOPIC`), by its whole name."""
-        acl = _admin.AclBinding(
-            _admin.ResourceType[kind],
-            name,
-            _admin.ResourcePatternType.LITERAL,
-            f"User:{user}",
-            "*",
-            _admin.AclOperation[operation],
-            _admin.AclPermissionType.ALLOW,
-        )
+        acl = _admin.AclBinding(*_right(user, operation, kind, name))
         for answer in self._client.create_acls([acl]).values():
+            answer.result(LIMIT)
+
+    def disallow(self, user: str, operation: str, kind: str, name: str) -> None:
+        """Take back what was allowed."""
+        acl = _admin.AclBindingFilter(*_right(user, operation, kind, name))
+        for answer in self._client.delete_acls([acl]).values():
             answer.result(LIMIT)
 
     def produce(
@@ -291,6 +289,18 @@ class KafkaAdmin:
                         raise KafkaException(error)
         finally:
             consumer.close()
+
+
+def _right(user: str, operation: str, kind: str, name: str) -> tuple[Any, ...]:
+    return (
+        _admin.ResourceType[kind],
+        name,
+        _admin.ResourcePatternType.LITERAL,
+        f"User:{user}",
+        "*",
+        _admin.AclOperation[operation],
+        _admin.AclPermissionType.ALLOW,
+    )
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:
