@@ -51,7 +51,7 @@ class Report:
         metrics.buffered_bytes.set_function(lambda: float(buffer.bytes))
         metrics.open_batches.set_function(lambda: float(buffer.open_batches))
         metrics.batches_in_flight.set_function(lambda: float(buffer.in_flight))
-        metrics.segments_waiting.set_function(lambda: float(journal.waiting))
+        metrics.segments_waiting.set_function(lambda: float(journal.fortunes.waiting))
         metrics.segments_diverged.set_function(
             lambda: float(self._parts.parking.divergence.segments)
         )
@@ -135,7 +135,7 @@ class Report:
                 "horizon_seconds": round(parts.versions.horizon(now), 3),
                 "problem": parts.versions.problem or worker.ordering_concern,
             },
-            "segments": journal.segments(loads, parts.parking.divergence.rows()),
+            "segments": journal.fortunes.rows(loads, parts.parking.divergence.rows()),
             "collisions": journal.collisions.rows(),
         }
 

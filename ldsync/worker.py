@@ -139,7 +139,7 @@ class Worker:
     def hurry(self) -> None:
         """Have all that waits for a person tried at once; returns at once."""
         now = time.monotonic()
-        self._journal.hurried(self._journal.waiting)
+        self._journal.hurried(self._journal.fortunes.waiting)
         self._schedule.hurry()
         self._buffer.hurry(now)
         self._wake.set()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -16,6 +14,7 @@ from ldsync.engage.times import to_epoch_seconds
 from ldsync.sync.change import IN, includes
 from ldsync.sync.outcomes import RecordOutcome
 from ldsync.telemetry.collisions import Collisions
+from ldsync.telemetry.fortunes import Fortunes
 from ldsync.telemetry.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -31,29 +30,10 @@ if TYPE_CHECKING:
     from ldsync.telemetry.metrics import Metrics
 
 _RETRY_INTERVAL_SECONDS: Final = 1.0
-_MOST_SEGMENTS: Final = 10_000
-_SHOWN_SEGMENTS: Final = 200
 _SHOWN_MEMBERS: Final = 5
 _SIGN: Final = itemgetter(-1)
-_NONE: Final[Mapping[str, tuple[int, str]]] = MappingProxyType({})
 _MERGED_MS: Final = 50
 """Delays are counted together if the record times lie in one such span: half of it is the error."""
-
-
-@dataclass(slots=True)
-class _Fortune:
-    """How one segment has fared."""
-
-    audience_id: str
-    last_success_at: float | None = None
-    last_error: str = ""
-    attempts: int = 0
-    waiting_since: float | None = None
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the last attempt failed."""
-        return self.attempts > 0
 
 
 class Journal:
@@ -61,9 +41,9 @@ class Journal:
 
     `outcomes` holds the number of records by (outcome, reason) and `consumed` those that were read:
     with what the buffer holds they account for every record (P7). `read_again` records were history
-    of a warm-up, and are not among them. `collisions` tells of audiences
-    that ask for the same segment. Of members the log names only a few that LaunchDarkly rejected,
-    because nobody could find them otherwise.
+    of a warm-up, and are not among them. `collisions` tells of audiences that ask for the same
+    segment, `fortunes` of how each segment fares. Of members the log names only a few that
+    LaunchDarkly rejected, because nobody could find them otherwise.
     """
 
     def __init__(self, metrics: Metrics) -> None:
@@ -72,7 +52,7 @@ class Journal:
         self._log = structlog.get_logger()
         self._throttle = Throttle()
         self._retries = Throttle(_RETRY_INTERVAL_SECONDS)
-        self._fortunes: dict[str, _Fortune] = {}
+        self.fortunes = Fortunes()
         self.collisions = Collisions(metrics)
         self.consumed = 0
         self.read_again = 0
@@ -163,10 +143,9 @@ class Journal:
         age = None if oldest is None else max(0.0, now - oldest)
         if age is not None:
             self._metrics.event_age.observe(age)
-        fortune = self._fortune(batch.segment)
+        fortune = self.fortunes.of(batch.segment)
         fortune.last_success_at = now
-        fortune.attempts = 0
-        fortune.waiting_since = None
+        fortune.wait_no_longer()
         if not rejected:
             fortune.last_error = ""
         self._log.info(
@@ -186,7 +165,7 @@ class Journal:
         count = len(members)
         self._metrics.rejected_changes[reason].inc(count)
         message = next(iter(members.values()), "")
-        self._fortune(batch.segment).last_error = f"{count} members rejected: {message}"
+        self.fortunes.of(batch.segment).last_error = f"{count} members rejected: {message}"
         self._log.warning(
             "batch.rejected",
             segment=batch.segment.key,
@@ -206,7 +185,7 @@ class Journal:
         """
         self._attempt("retry", seconds)
         self._metrics.retries[reason].inc()
-        fortune = self._fortune(batch.segment)
+        fortune = self.fortunes.of(batch.segment)
         fortune.last_error = detail
         fortune.attempts = batch.attempt
         if fortune.waiting_since is None:
@@ -305,9 +284,7 @@ class Journal:
 
         Their new owners consume these again, and no segment waits here any longer.
         """
-        for fortune in self._fortunes.values():
-            fortune.attempts = 0
-            fortune.waiting_since = None
+        self.fortunes.wait_no_longer()
         if abandoned:
             self._log.info("changes.abandoned", changes=abandoned)
 
@@ -365,19 +342,6 @@ class Journal:
         self._metrics.attempts[outcome].inc()
         self._metrics.flush_duration[outcome].observe(seconds)
 
-    def _fortune(self, segment: Segment) -> _Fortune:
-        fortune = self._fortunes.get(segment.key)
-        if fortune is None:
-            if len(self._fortunes) >= _MOST_SEGMENTS:
-                del self._fortunes[next(iter(self._fortunes))]
-            fortune = self._fortunes[segment.key] = _Fortune(segment.audience_id)
-        return fortune
-
-    @property
-    def waiting(self) -> int:
-        """How many segments wait: their last attempt failed."""
-        return sum(fortune.waiting for fortune in self._fortunes.values())
-
     def records_by_outcome(self) -> dict[str, dict[str, int]]:
         """Return the numbers of records, by outcome and then by reason."""
         found: dict[str, dict[str, int]] = {outcome.value: {} for outcome in RecordOutcome}
@@ -385,47 +349,7 @@ class Journal:
             found[outcome][reason] = count
         return found
 
-    def segments(
-        self,
-        loads: Mapping[str, tuple[int, int]],
-        diverged: Mapping[str, tuple[int, str]] = _NONE,
-    ) -> list[dict[str, Any]]:
-        """Describe the segments for the status page, those in trouble first, at most 200.
-
-        `loads` gives, by segment key, how many changes wait and how many are in flight; `diverged`
-        how many are parked, and what a segment lacks in words.
-        """
-        strangers = {key: _Fortune("") for key in diverged.keys() - self._fortunes.keys()}
-        rows: list[dict[str, Any]] = [
-            {
-                "key": key,
-                "audience_id": fortune.audience_id,
-                "pending": loads.get(key, (0, 0))[0],
-                "in_flight": loads.get(key, (0, 0))[1],
-                "last_success_at": fortune.last_success_at,
-                "last_error": fortune.last_error,
-                "attempts": fortune.attempts,
-                "waiting": fortune.waiting,
-                "waiting_since": fortune.waiting_since,
-                "parked": diverged.get(key, (0, ""))[0],
-                "diverged": diverged.get(key, (0, ""))[1],
-            }
-            for key, fortune in (self._fortunes | strangers).items()
-        ]
-        rows.sort(key=_by_trouble)
-        return rows[:_SHOWN_SEGMENTS]
-
 
 def _adds(batch: Batch) -> int:
     """Count the changes that put their member in, in one pass at the speed of C."""
     return "".join(map(_SIGN, batch.changes.values())).count(IN)
-
-
-def _by_trouble(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (
-        not row["waiting"],
-        not row["diverged"],
-        not row["last_error"],
-        -row["pending"],
-        row["key"],
-    )

@@ -225,7 +225,7 @@ async def test_a_segment_does_not_wait_here_when_its_partitions_are_gone(rig: Ri
     await hand.until(lambda: hand.worker.state is State.JOINING, "the partitions are gone")
     await hand.until(lambda: not hand.parts.buffer.in_flight, "nothing is in flight")
     assert hand.metric("ldsync_segments_waiting") == 0
-    (row,) = hand.parts.journal.segments({})
+    (row,) = hand.parts.journal.fortunes.rows({})
     assert (row["waiting"], row["attempts"]) == (False, 0)
     assert "503" in row["last_error"]
     rig.broker.clear_failures(Api.JOIN_GROUP)

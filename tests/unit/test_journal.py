@@ -96,7 +96,7 @@ def fail(journal: Journal, given: Batch, *, lasting: bool = False) -> None:
 
 def row(journal: Journal, key: str = "vip") -> dict[str, Any]:
     """What is said of one segment."""
-    return next(row for row in journal.segments({}) if row["key"] == key)
+    return next(row for row in journal.fortunes.rows({}) if row["key"] == key)
 
 
 def test_consumed_records_are_counted_by_topic(journal: Journal) -> None:
@@ -269,10 +269,10 @@ def test_a_segment_waits_from_a_failure_until_a_success(journal: Journal) -> Non
     """Whatever the failure is."""
     fail(journal, batch(attempt=1))
     fail(journal, batch(attempt=1, of=segment("other")), lasting=True)
-    assert journal.waiting == 2
+    assert journal.fortunes.waiting == 2
     assert (row(journal)["waiting"], row(journal)["last_error"]) == (True, "no luck")
     deliver(journal, batch(attempt=2))
-    assert journal.waiting == 1
+    assert journal.fortunes.waiting == 1
     after = row(journal)
     assert (after["waiting"], after["attempts"], after["last_error"]) == (False, 0, "")
     assert after["last_success_at"] == pytest.approx(time.time(), abs=5)
@@ -282,7 +282,7 @@ def test_no_segment_waits_after_the_end_of_an_epoch(journal: Journal, logs: list
     """Its changes are somebody else's; what went wrong last stays to be read."""
     fail(journal, batch(attempt=3))
     journal.epoch_ended(7)
-    assert journal.waiting == 0
+    assert journal.fortunes.waiting == 0
     assert row(journal)["last_error"] == "no luck"
     assert [(line["event"], line.get("changes")) for line in logs[1:]] == [("changes.abandoned", 7)]
 
@@ -300,7 +300,7 @@ def test_segments_in_trouble_come_first_and_the_list_is_bounded(journal: Journal
     fail(journal, batch(of=segment("s250")))
     given = batch(of=segment("s200"))
     journal.rejected(given, "bad_request", {"user/in0": "no"})
-    rows = journal.segments({"s100": (5, 2)})
+    rows = journal.fortunes.rows({"s100": (5, 2)})
     assert [each["key"] for each in rows[:4]] == ["s250", "s200", "s100", "s000"]
     assert (rows[2]["pending"], rows[2]["in_flight"]) == (5, 2)
     assert rows[0]["audience_id"] == "aud_s250"
