@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions as errors
@@ -43,6 +44,7 @@ class RedisConnection:
         self._timeout = timeout
         self._client = self._connect()
         self._redirected = False
+        self._calls: Counter[Redis] = Counter()
 
     def _connect(self, **node: str | int) -> Redis:
         client = Redis.from_url(
@@ -90,20 +92,39 @@ class RedisConnection:
     ) -> Any:
         client = self._client
         try:
-            return await client.register_script(script)(keys=keys, args=args)
+            return await self._call(client, script, keys, args)
         except errors.MovedError as moved:
             if client is self._client:
                 self._client = self._connect(host=moved.host, port=moved.port)
                 self._redirected = True
-                await _close(client)
-            return await self._client.register_script(script)(keys=keys, args=args)
+                await self._leave(client)
+            return await self._call(self._client, script, keys, args)
+
+    async def _call(
+        self, client: Redis, script: str, keys: Sequence[str], args: Sequence[str | int | bytes]
+    ) -> Any:
+        self._calls[client] += 1
+        try:
+            return await client.register_script(script)(keys=keys, args=args)
+        finally:
+            self._calls[client] -= 1
+            await self._leave(client)
+
+    async def _leave(self, client: Redis) -> None:
+        """Close the connections to a node that was left, once nothing is asked of it any more.
+
+        Closed before, it would connect again for the calls that are under way.
+        """
+        if client is not self._client and not self._calls[client]:
+            del self._calls[client]
+            await _close(client)
 
     async def _go_back(self) -> None:
         """Ask the configured address where the slot is: the node that had it may be gone."""
         if self._redirected:
             client, self._client = self._client, self._connect()
             self._redirected = False
-            await _close(client)
+            await self._leave(client)
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         if isinstance(

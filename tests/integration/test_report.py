@@ -170,6 +170,7 @@ async def test_the_status_says_what_an_operator_may_want_to_know(rig: Rig) -> No
         "pending": 0,
         "pending_bytes": 0,
         "problem": "",
+        "recall_problem": "",
     }
     assert status["buffer"] == {
         "changes": 2,
