@@ -45,7 +45,7 @@ class Letters:
     """All dead letters, by the record that they stand for."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        self.all = [_letter(record) for record in records]
+        self.all = [_letter(record) for record in records if not _is_marker(record)]
         self.by_origin: dict[Place, list[Letter]] = defaultdict(list)
         # What came from another replica by the shared store has no record where it was refused.
         self.without_origin: list[Letter] = []
@@ -106,6 +106,11 @@ def _is_copy(letter: Letter, original: Record) -> bool:
         digest = hashlib.sha256(original.value or b"").hexdigest()
         return bool(json.loads(letter.record.value or b"{}").get("sha256") == digest)
     return (letter.record.key, letter.record.value) == (original.key, original.value)
+
+
+def _is_marker(record: Record) -> bool:
+    """Whether it only says that letters were replayed, and is none itself."""
+    return ("ldsync-value", b"marker") in record.headers
 
 
 def _letter(record: Record) -> Letter:
