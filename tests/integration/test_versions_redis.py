@@ -518,6 +518,11 @@ async def test_in_a_cluster_the_node_that_has_the_slot_is_found(
         assert state_of(store) is StoreState.DOWN
         other.start()
         await eventually(lambda: _looks_up(store), "it is up again")
+        await store.close()
+        for node in (one, other):
+            await eventually(
+                lambda node=node: len(node.client.client_list()) == 1, "only the test is connected"
+            )
 
 
 def _is_whole(node: RealRedis) -> bool:
