@@ -66,7 +66,8 @@ def _exemption(
         return "not promised"
     if newest is None:
         return "undecided"
-    if letters.refusal_of(newest, float("inf")):
+    alike = (change for change in changes if change.says_the_same_as(newest))
+    if any(letters.refusal_of(change, float("inf")) for change in alike):
         return "refused"
     if evidence.setting.store is Store.REDIS and _lost_marks(evidence, changes, newest):
         return "lost marks"

@@ -15,7 +15,8 @@ passes:
   2. It was superseded in its partition: a newer change at N or above was written before t. It will
      be judged when a commit passes it (R8: a survivor elsewhere settles nothing before it is
      written).
-  3. It is a dead letter, or a newer one is, and was by t.
+  3. It is a dead letter, or a newer one is, and was by t. Of an event that came twice either record
+     may stand for both.
 
 * Everything else needs nothing.
 
@@ -122,7 +123,8 @@ class _Judge:
         known = [change for change in changes if change.at <= until and change.beats(newest)]
         if any(change.offset >= commit.offset for change in known if change in own):
             return
-        if any(self._letters.refusal_of(change, until) for change in known):
+        alike = [change for change in own if change.says_the_same_as(newest)]
+        if any(self._letters.refusal_of(change, until) for change in (*known, *alike)):
             return
         writes = [each for each in self._written[newest.member] if each.applied <= until]
         delivered = any(

@@ -50,6 +50,11 @@ class Change:
             return self.offset >= other.offset
         return self.version >= other.version
 
+    def says_the_same_as(self, other: "Change") -> bool:
+        """Whether nothing but their place tells them apart."""
+        mine = self.member, self.version, self.entered
+        return mine == (other.member, other.version, other.entered)
+
     def __str__(self) -> str:
         segment, _, key = self.member
         direction = "into" if self.entered else "out of"

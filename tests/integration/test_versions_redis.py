@@ -519,10 +519,11 @@ async def test_in_a_cluster_the_node_that_has_the_slot_is_found(
         other.start()
         await eventually(lambda: _looks_up(store), "it is up again")
         await store.close()
-        for node in (one, other):
-            await eventually(
-                lambda node=node: len(node.client.client_list()) == 1, "only the test is connected"
-            )
+        await eventually(lambda: _is_left(one) and _is_left(other), "only the test is connected")
+
+
+def _is_left(node: RealRedis) -> bool:
+    return len(node.client.client_list()) == 1
 
 
 def _is_whole(node: RealRedis) -> bool:

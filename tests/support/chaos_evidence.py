@@ -202,6 +202,20 @@ def refused(of: str = "ann", at: float = 9.2) -> Evidence:
     )
 
 
+def refused_twice() -> Evidence:
+    """That change came once more, and the letter is of the first record."""
+    once = refused()
+    again = change(0, 3, 3.0, "ann", False, moment=2.0)
+    return replace(once, records=(*once.records, again), commits=(*once.commits, commit(0, 4, 9.8)))
+
+
+def marker(at: float) -> Record:
+    """What says that letters were replayed."""
+    headers = (("ldsync-value", b"marker"), ("ldsync-reason", b"replayed"))
+    said = {"format": "ldsync-replayed/1", "segment": "vip"}
+    return replace(record(0, 20, at, json.dumps(said).encode()), headers=headers)
+
+
 def refused_without_record(action: str = "remove", at: float = 9.2) -> Evidence:
     """The same, but its record was not found again: the letter holds the change itself."""
     said = {
