@@ -85,7 +85,8 @@ class KafkaSettings(Section):
         default=5000, description="Records taken from the client at a time."
     )
     fetch_max_bytes: Bytes = Field(
-        default=16_777_216, description="Largest answer of one broker to a fetch."
+        default=16_777_216,
+        description="Largest answer of one broker to a fetch; so much is unpacked at a time.",
     )
     max_partition_fetch_bytes: Bytes = Field(
         default=1_048_576, description="Of these, at most so much of one partition."

@@ -15,6 +15,7 @@ from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, Un
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 
+from ldsync.kafka.portions import Portions
 from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
 
     The coroutines ask brokers, and go on asking: call them under a time limit.
     """
+
+    def __init__(self, **options: Any) -> None:
+        """Start with nothing asked; `options` are aiokafka's."""
+        super().__init__(**options)
+        self._portions = Portions(self._max_poll_records, self._fetch_max_bytes)
+        self._late: Exception | None = None
 
     @property
     def generation(self) -> int:
@@ -65,6 +72,38 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         return {Partition(*place): taken.offset for place, taken in consumed.items()}
 
     async def take(self, seconds: float) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """`getmany` in portions, until the values are `fetch_max_bytes` or nothing is there (P3).
+
+        What follows the first portion is there already, and nothing else runs in between: all is of
+        one assignment. An error that comes behind records is raised by the next call, unless it
+        took records with it.
+        """
+        late, self._late = self._late, None
+        if late is not None:
+            raise late
+        portions = self._portions
+        portions.begin()
+        portions.add(await self._get(seconds, portions.next))
+        start = self.positions()
+        # During a reassignment it would wait, and what came then would be of the next one.
+        while portions.records and portions.next and not self._is_reassigned:
+            try:
+                portion = await self._get(0, portions.next)
+            except Exception as error:
+                if not portions.reach(self.positions(), start):
+                    raise
+                self._late = error
+                break
+            if not portion:
+                break
+            portions.add(portion)
+        return portions.records
+
+    @property
+    def _is_reassigned(self) -> bool:
+        return bool(self._subscription.reassignment_in_progress)
+
+    async def _get(self, seconds: float, limit: int) -> dict[TopicPartition, list[ConsumerRecord]]:
         """`getmany`, at most one at a time.
 
         aiokafka counts the calls under way and forgets those that raise: it would take them for
@@ -72,7 +111,9 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         """
         subscription = self._subscription
         try:
-            return await self.getmany(timeout_ms=int(seconds * 1000))  # type: ignore[no-any-return]
+            return await self.getmany(  # type: ignore[no-any-return]
+                timeout_ms=int(seconds * 1000), max_records=limit
+            )
         except BaseException:
             subscription._fetch_count = 0  # noqa: SLF001 - see the top
             subscription._last_fetch_ended = time.monotonic()  # noqa: SLF001
