@@ -66,7 +66,7 @@ class Worker:
         self._schedule = parts.schedule
         self._journal = parts.journal
         self._metrics = parts.metrics
-        self.gate = Gate(parts.lease, policy.settle_seconds)
+        self.gate = Gate(parts.lease, policy.take_over_seconds)
         self.source = open_source(self)
         self.offsets = Offsets(self.source, parts.ledger, parts.metrics)
         self._writes: set[asyncio.Task[None]] = set()
