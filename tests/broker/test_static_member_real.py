@@ -62,6 +62,28 @@ async def test_topics_that_changed_with_a_restart_are_read_and_no_others(
         assert reader.source.assigned == {Partition(new, 0)}
 
 
+async def test_a_topic_that_only_who_came_back_reads_is_read(real_kafka: RealKafka) -> None:
+    """It does not lead the group, and so must say something new to be given it."""
+    old, new = real_kafka.create_topic(partitions=2), real_kafka.create_topic()
+    settings = settings_for(real_kafka, old, **STATIC)
+    leading = settings.model_copy(
+        update={"group_instance_id": "pod-1", "heartbeat_interval_seconds": 0.2}
+    )
+    async with reading(leading) as leader:
+        await leader.until(lambda: leader.source.assigned)
+        async with reading(settings) as before, asyncio.TaskGroup() as tasks:
+            each_has_one = lambda: len(leader.source.assigned) == len(before.source.assigned) == 1  # noqa: E731
+            tasks.create_task(leader.until(each_has_one))
+            tasks.create_task(before.until(each_has_one))
+        changed = settings.model_copy(update={"topics": (old, new)})
+        await write_to(real_kafka, Partition(new, 0), b"b")
+        async with reading(changed) as reader, asyncio.TaskGroup() as tasks:
+            is_read = lambda: b"b" in reader.values  # noqa: E731
+            tasks.create_task(leader.until(is_read))
+            tasks.create_task(reader.until(is_read))
+        assert leader.rebalances("lost") == 0
+
+
 async def test_a_group_that_has_shared_out_everything_is_left_alone(real_kafka: RealKafka) -> None:
     """Looking costs no rebalance."""
     topic = real_kafka.create_topic(partitions=2)
