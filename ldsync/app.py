@@ -323,10 +323,22 @@ def _schedule(settings: Settings, launchdarkly: Connection, rng: random.Random) 
     )
 
 
+def _take_over_seconds(settings: Settings) -> float:
+    """How long after an assignment a request of a previous owner may still be applied (R2).
+
+    Who had our instance id, or that of whoever had the partitions before, may not have learnt yet
+    that its place was taken; it begins writes until its lease ends, at most a session later (R4).
+    """
+    kafka = settings.kafka
+    session = kafka.session_timeout_seconds if kafka.group_instance_id else 0.0
+    return settings.ordering.settle_seconds + session
+
+
 def _policy(settings: Settings) -> Policy:
     return Policy(
         max_in_flight=settings.launchdarkly.max_in_flight,
         settle_seconds=settings.ordering.settle_seconds,
+        take_over_seconds=_take_over_seconds(settings),
         commit_interval_seconds=settings.kafka.commit_interval_seconds,
         drain_seconds=settings.shutdown.drain_seconds,
         commit_seconds=settings.shutdown.commit_seconds,

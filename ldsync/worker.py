@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ldsync.sync.policy import Policy
 
 _POLL_SECONDS: Final = 0.2
+_UNTOLD: Final = -1
+"""Of losses: no such number was ever met, so that they differ."""
 _LONGEST_SLEEP: Final = 1.0
 
 
@@ -66,7 +68,7 @@ class Worker:
         self._schedule = parts.schedule
         self._journal = parts.journal
         self._metrics = parts.metrics
-        self.gate = Gate(parts.lease, policy.settle_seconds)
+        self.gate = Gate(parts.lease, policy.take_over_seconds)
         self.source = open_source(self)
         self.offsets = Offsets(self.source, parts.ledger, parts.metrics)
         self._writes: set[asyncio.Task[None]] = set()
@@ -202,13 +204,15 @@ class Worker:
             return
         reach = None if since is None else _age(since)
         noted, wanted = _names(partitions), _names(self.source.all_partitions)
-        # A store that lost it all meanwhile says so itself, and stays cold (R7).
-        with contextlib.suppress(StoreUnavailable):
+        try:
             await self._versions.mark_warm(reach, time.monotonic(), noted=noted, wanted=wanted)
+        except StoreUnavailable:
+            # It stays cold until somebody says so (R7).
+            self._losses = _UNTOLD
 
     def _look_at_losses(self) -> None:
-        """Have history read again if the store has lost what it was told of it (R7)."""
-        if self._versions.losses != self._losses:
+        """Have history read again if the store has lost what it was told of it, or was not (R7)."""
+        if self._versions.losses != self._losses and self._versions.state is not StoreState.DOWN:
             self._losses = self._versions.losses
             self.source.reread_history()
 

@@ -30,6 +30,7 @@ async def check_kafka(settings: Settings) -> list[Finding]:
         Finding("Kafka", State.OK, f"{kafka.bootstrap_servers} answers"),
         _topics(view),
         _group(kafka, view),
+        *_static(kafka),
     ]
 
 
@@ -111,6 +112,22 @@ def _group(settings: KafkaSettings, view: View) -> Finding:
         )
     detail = f"{group} has committed {len(view.committed)} of {_many(total, 'partition')}"
     return Finding("group", State.OK, f"{detail} and is {_many(view.behind, 'record')} behind")
+
+
+def _static(settings: KafkaSettings) -> list[Finding]:
+    """What an instance id means; nothing without one."""
+    if not settings.group_instance_id:
+        return []
+    seconds = f"{settings.session_timeout_seconds:g} s"
+    return [
+        Finding(
+            "instance id",
+            State.OK,
+            f"{settings.group_instance_id}: a restart within {seconds} moves no partitions; a stop "
+            f"leaves them unread until then. No other process may have this id, and only a "
+            "StatefulSet or the like can promise that (docs/delivery.md)",
+        )
+    ]
 
 
 def _many(number: int, what: str) -> str:

@@ -56,6 +56,10 @@ class KafkaSettings(Section):
         default="ldsync",
         description="Consumer group; every deployment (one environment) needs its own.",
     )
+    group_instance_id: Annotated[str, AfterValidator(values.group_instance_id)] = Field(
+        default="",
+        description="Static membership: an id that this replica alone has, and keeps; empty: off.",
+    )
     client_id: Text = Field(
         default="ldsync", description="Name shown in the brokers' logs and quotas."
     )

@@ -72,6 +72,15 @@ def topic(value: str) -> str:
     return topics((value,))[0] if value else value
 
 
+def group_instance_id(value: str) -> str:
+    """The id of a static member as Kafka takes it (the rules of a topic's name), or nothing."""
+    if value and (not _TOPIC.fullmatch(value) or value in {".", ".."}):
+        raise ValueError(
+            "must be 1 to 249 of the characters a-z A-Z 0-9 . _ - and neither . nor .., or empty"
+        )
+    return value
+
+
 def topic_pattern(value: str) -> str:
     """A regular expression that Python can compile, or nothing."""
     try:

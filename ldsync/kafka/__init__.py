@@ -3,8 +3,9 @@
 `Source` hides the client and its habits. It is made of parts: `opening` connects (`reach`,
 `security`), `rebalance`, `commits` and `starts` say what is ours and where it begins, `take_over`
 and `warm_up` (with `horizon` and `beside`) what comes before its live records, `fetching` gets
-them, in `portions`, `trouble` weighs errors, `consumer` is aiokafka's with a few more answers.
-`lookup` reads records to look at them, beside any group.
+them, in `portions`, `static` looks after a member with an instance id, `trouble` weighs errors,
+`consumer` is aiokafka's with a few more answers. `lookup` reads records to look at them, beside any
+group.
 
 `DeadLetters` keeps what cannot be applied: a `letter` waits in the `outbox` and is written by
 `letter_writer` to one of the `letter_topics`; `guard` judges whole topics, and `rereading` finds

@@ -11,11 +11,18 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, OffsetAndMetadata, TopicPartition
-from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.errors import (
+    IllegalGenerationError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+    for_code,
+)
+from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest
-from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 
 from ldsync.kafka.portions import Portions
+from ldsync.kafka.static import only_of, partitions_of
 from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
@@ -32,14 +39,21 @@ T = TypeVar("T")
 
 _ENDING_SECONDS: Final = 1.0
 _OK: Final = 0
-_NO_MEMBER = {IllegalGenerationError.errno, UnknownMemberIdError.errno}
+_FENCED_INSTANCE_ID: Final = 82  # aiokafka does not know it
+_NO_MEMBER = {IllegalGenerationError.errno, UnknownMemberIdError.errno, _FENCED_INSTANCE_ID}
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
     """A group member that can be asked where it stands, at once and without a request.
 
     The coroutines ask brokers, and go on asking: call them under a time limit.
+
+    Attributes:
+        replaced: Whether the group has let another process take the place of this one, and will not
+            let it in again: both have one `group_instance_id`.
     """
+
+    replaced = False
 
     def __init__(self, **options: Any) -> None:
         """Start with nothing asked; `options` are aiokafka's."""
@@ -208,6 +222,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             sent = time.monotonic()
             response = await send(request)
             codes = _answers_to_member(request, response)
+            self.replaced = self.replaced or _FENCED_INSTANCE_ID in codes
             if codes & _NO_MEMBER:
                 lease.end()
             elif codes == {_OK} and not isinstance(request, OffsetCommitRequest):
@@ -215,9 +230,36 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
             elif codes in ({_OK}, {RebalanceInProgressError.errno}):
                 # The session is kept up by it; commits are also taken while a rebalance begins.
                 lease.confirm(sent, stable=False)
+            if isinstance(request, SyncGroupRequest) and codes == {_OK} and self._group_instance_id:
+                rest = only_of(self.subscription(), response.member_assignment)
+                if rest is not None:
+                    response.member_assignment = rest
+                    self.ask_for_rebalance()
             return response
 
         coordinator._send_req = watched  # noqa: SLF001
+
+    async def group_assignment(self) -> frozenset[Partition] | None:
+        """All partitions that the group's members have; None while a rebalance is under way.
+
+        Raises:
+            KafkaError: the coordinator did not say.
+        """
+        coordinator = self._coordinator
+        if coordinator.coordinator_id is None or self.generation < 0:
+            return None
+        answer = await coordinator._send_req(DescribeGroupsRequest([self._group_id]))  # noqa: SLF001
+        ((code, _, state, _, _, members),) = answer.groups
+        if code:
+            raise for_code(code)(self._group_id)
+        assignments = [assignment for *_, assignment in members]
+        return partitions_of(assignments) if state == "Stable" else None
+
+    def ask_for_rebalance(self) -> None:
+        """Have the group share out all partitions anew; only of a member with an instance id."""
+        for assignor in self._coordinator._assignors:  # noqa: SLF001 - see the top
+            assignor.insist()
+        self._coordinator.request_rejoin()
 
     def broken(self) -> BaseException | None:
         """Why the task that fetches has ended; None while it runs. `getmany` would only wait."""
@@ -255,6 +297,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
 
 def _answers_to_member(request: object, response: Any) -> set[int]:
     """The error codes of an answer that depends on our membership; none of other answers."""
+    if isinstance(request, JoinGroupRequest):
+        return {response.error_code} & _NO_MEMBER  # a "yes" comes with the answer after it
     if isinstance(request, HeartbeatRequest | SyncGroupRequest):
         return {response.error_code}
     if isinstance(request, OffsetCommitRequest):

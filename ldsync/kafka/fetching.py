@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ldsync.kafka.consumer import Consumer
     from ldsync.kafka.rebalance import Rebalance
     from ldsync.kafka.starts import Starts
+    from ldsync.kafka.static import StaticMember
     from ldsync.kafka.take_over import TakeOver
 
 
@@ -29,6 +30,7 @@ class Member:
     take_over: TakeOver
     rebalance: Rebalance
     starts: Starts
+    static: StaticMember
 
 
 async def fetch(member: Member, timeout: float) -> tuple[int, Any]:
@@ -69,7 +71,13 @@ def put_back(consumer: Consumer, records: Mapping[TopicPartition, list[ConsumerR
 
 def raise_failure(member: Member) -> None:
     """Raise SourceFailed if something in the background has failed, of which nobody else tells."""
-    failure = member.rebalance.failure or member.take_over.failure
+    if member.consumer.replaced:
+        raise SourceFailed(
+            "Another process has taken this one's place in the consumer group: both have the same "
+            "kafka.group_instance_id. ldsync stops, and leaves the partitions to that one; give "
+            "each process an id of its own"
+        )
+    failure = member.rebalance.failure or member.take_over.failure or member.static.failure
     if failure is not None:
         raise SourceFailed(f"A rebalance could not be handled: {failure!r}") from failure
     broken = member.consumer.broken()

@@ -13,6 +13,7 @@ from ldsync.kafka.consumer import Consumer
 from ldsync.kafka.errors import SourceMisconfigured, SourceUnavailable
 from ldsync.kafka.reach import reach
 from ldsync.kafka.security import client_options
+from ldsync.kafka.static import InsistentRoundRobin
 
 if TYPE_CHECKING:
     from ldsync.config import KafkaSettings
@@ -48,14 +49,18 @@ async def open_consumer(
     _check_codecs()
     options = await asyncio.to_thread(client_options, settings)
     address = await reach(settings, options, patience)
+    instance_id = settings.group_instance_id if in_group else ""
     consumer = Consumer(
         bootstrap_servers=address,
         client_id=settings.client_id,
         group_id=settings.group_id if in_group else None,
+        group_instance_id=instance_id or None,
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
-        partition_assignment_strategy=[RoundRobinPartitionAssignor],
+        partition_assignment_strategy=[
+            InsistentRoundRobin() if instance_id else RoundRobinPartitionAssignor
+        ],
         session_timeout_ms=_ms(settings.session_timeout_seconds),
         heartbeat_interval_ms=_ms(settings.heartbeat_interval_seconds),
         rebalance_timeout_ms=_ms(settings.rebalance_timeout_seconds),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ldsync.kafka.commits import Commits
     from ldsync.kafka.consumer import Consumer
+    from ldsync.kafka.static import StaticMember
     from ldsync.kafka.take_over import TakeOver
     from ldsync.sync.ledger import Partition
     from ldsync.telemetry.metrics import Metrics
@@ -71,6 +72,7 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         listener: Who is told.
         metrics: `rebalances`.
         log: `partitions.assigned`, `partitions.revoked`.
+        static: Told when an assignment begins and when a session was lost.
 
     Attributes:
         epoch: Grows when an assignment begins and when its revocation begins. Records that were
@@ -86,6 +88,8 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         listener: Listener,
         metrics: Metrics,
         log: FilteringBoundLogger,
+        *,
+        static: StaticMember,
     ) -> None:
         self._consumer = consumer
         self._commits = commits
@@ -93,6 +97,7 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._listener = listener
         self._metrics = metrics
         self._log = log
+        self._static = static
         self._announced = False
         self.epoch = 0
         self.failure: BaseException | None = None
@@ -114,6 +119,7 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         partitions = self._consumer.owned()
         self._commits.open(partitions)
         self._take_over.begin(partitions)
+        self._static.assigned()
         self._metrics.rebalances["assigned"].inc()
         self._log.info(
             "partitions.assigned",
@@ -135,6 +141,8 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         lost = self._consumer.generation < 0
         self._metrics.rebalances["lost" if lost else "revoked"].inc()
         self._log.info("partitions.revoked", partitions=_by_topic(partitions), lost=lost)
+        if lost:
+            self._static.lost()
         try:
             if partitions:
                 await self._listener.revoked(partitions)

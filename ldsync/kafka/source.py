@@ -32,6 +32,7 @@ from ldsync.kafka.fetching import Member, fetch, put_back, raise_failure
 from ldsync.kafka.opening import open_consumer
 from ldsync.kafka.rebalance import Rebalance
 from ldsync.kafka.starts import Starts
+from ldsync.kafka.static import StaticMember
 from ldsync.kafka.take_over import CLEAN, LOOKUP_SECONDS, TakeOver
 from ldsync.kafka.topics import whole_names
 from ldsync.kafka.trouble import Trouble
@@ -118,11 +119,12 @@ class Source:
             trouble=self._trouble,
             log=self._log,
         )
+        static = StaticMember(consumer, settings, self._trouble, self._log)
         rebalance = Rebalance(
-            consumer, commits, take_over, self._listener, self._metrics, self._log
+            consumer, commits, take_over, self._listener, self._metrics, self._log, static=static
         )
         starts = Starts(consumer, settings, commits, self._log)
-        self._member = Member(consumer, commits, take_over, rebalance, starts)
+        self._member = Member(consumer, commits, take_over, rebalance, starts, static)
         if pattern is None:
             consumer.subscribe(topics=settings.topics, listener=rebalance)
         else:
@@ -132,6 +134,7 @@ class Source:
             group=settings.group_id,
             topics=settings.topic_pattern or list(settings.topics),
         )
+        static.start()
 
     def _warm_up(self, consumer: Consumer) -> WarmUp:
         return WarmUp(
@@ -141,6 +144,7 @@ class Source:
     async def stop(self) -> None:
         """Leave the group and close; takes seconds even when no broker answers.
 
+        With an instance id the group is not left: it keeps the partitions for a session.
         Nothing is drained, and `Listener.revoked` is not called. After it commits are fenced and
         polls return nothing.
         """
@@ -149,6 +153,7 @@ class Source:
             return
         member.commits.fence()
         self._lease.end()
+        await member.static.stop()
         await member.take_over.stop()
         getmany, self._getmany = self._getmany, None
         if getmany is not None:

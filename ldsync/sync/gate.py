@@ -32,15 +32,16 @@ class Held(StrEnum):
 class Gate:
     """Opens a while after an assignment; times are monotonic seconds.
 
-    `settle_seconds` is how long after it was sent a request may still be applied.
+    `take_over_seconds` is how long after an assignment a request of a previous owner may still be
+    applied.
     """
 
-    __slots__ = ("_assigned_at", "_lease", "_opens_at", "_settle_seconds")
+    __slots__ = ("_assigned_at", "_lease", "_opens_at", "_take_over_seconds")
 
-    def __init__(self, lease: Lease, settle_seconds: float) -> None:
+    def __init__(self, lease: Lease, take_over_seconds: float) -> None:
         """Start closed."""
         self._lease = lease
-        self._settle_seconds = settle_seconds
+        self._take_over_seconds = take_over_seconds
         self._assigned_at = 0.0
         self._opens_at = _NEVER
 
@@ -54,9 +55,10 @@ class Gate:
 
         They may be written at once if all partitions were left `clean`, and that mark is gone; else
         when the last request of a previous owner cannot be applied any more. It was sent before the
-        assignment: an owner that was taken for dead begins no write (R4).
+        assignment: an owner that was taken for dead begins no write (R4); with instance ids (static
+        membership) its lease may outlast the assignment, and `take_over_seconds` has room for that.
         """
-        self._opens_at = now if clean else self._assigned_at + self._settle_seconds
+        self._opens_at = now if clean else self._assigned_at + self._take_over_seconds
 
     def close(self) -> None:
         """Begin nothing more in this epoch: its last flush is over (R3)."""

@@ -73,6 +73,16 @@ async def test_a_new_group_begins_where_the_setting_says(broker: EmbeddedBroker)
     assert "begins at earliest" in found["group"].detail
 
 
+async def test_an_instance_id_is_told_with_what_it_means(broker: EmbeddedBroker) -> None:
+    """Only where there is one; the group is not joined for it."""
+    assert "instance id" not in await findings(broker)
+    changes = {"group_instance_id": "pod-0", "session_timeout_seconds": 45.0}
+    found = (await findings(broker, **changes))["instance id"]
+    assert found.state is State.OK
+    assert found.detail.startswith("pod-0: a restart within 45 s moves no partitions")
+    assert "No other process may have this id" in found.detail
+
+
 async def test_a_pattern_shows_what_it_matches(broker: EmbeddedBroker) -> None:
     """The whole name, as the subscription does."""
     found = await findings(broker, topics=(), topic_pattern="ev.*")

@@ -177,6 +177,7 @@ class Hand:
         policy = Policy(
             max_in_flight=options.max_in_flight,
             settle_seconds=options.settle,
+            take_over_seconds=options.settle,
             commit_interval_seconds=options.commit_interval,
             drain_seconds=options.drain,
             commit_seconds=options.commit,

@@ -230,7 +230,7 @@ RULES: Final = (
         (
             Edit(
                 "ldsync/sync/gate.py",
-                "self._opens_at = now if clean else self._assigned_at + self._settle_seconds",
+                "self._opens_at = now if clean else self._assigned_at + self._take_over_seconds",
                 "self._opens_at = now",
             ),
         ),
