@@ -170,6 +170,18 @@ async def test_while_redis_is_away_nothing_is_written_and_everything_consumed(
     assert hand.report.status()["ordering"]["problem"] == ""
 
 
+async def test_a_redis_that_hangs_when_history_was_noted_is_warm_once_it_answers(
+    rig: Rig, own_redis: RealRedis
+) -> None:
+    """Nobody else would say so: in a chaos run it stayed cold for ever."""
+    with own_redis.frozen():
+        hand = rig.work(redis_url=own_redis.url, settle=LONG, redis_timeout=0.3)
+        await rig.enter("a")
+        await hand.until_consumed(1)
+    await rig.until_settled()
+    assert rig.sim.included("vip") == {"a"}
+
+
 async def test_a_redis_that_hangs_in_the_middle_of_a_write_holds_its_settlement(
     rig: Rig, own_redis: RealRedis
 ) -> None:
