@@ -65,9 +65,6 @@ async def look_back(
         async for chunk in chunks:
             count += len(chunk)
             _take(decoder, chunk, wanted, stamps)
-    fallbacks = decoder.fallbacks
-    for reason in fallbacks:  # counted when it was new
-        fallbacks[reason] = 0
     journal.looked_back(count, since, whole=True)
     return Hindsight(at, stamps)
 

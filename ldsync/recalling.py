@@ -146,9 +146,7 @@ class Recalling:
         change = change_of(record, self._decoder)
         if change is not None:
             segments[record.segment] = change.target.segment
-        fallbacks = self._decoder.fallbacks
-        for reason in fallbacks:  # counted when it was new
-            fallbacks[reason] = 0
+        self._decoder.forget_fallbacks()
 
     def _note(self, standing: Standing, segments: dict[str, Segment], left_out: int) -> None:
         """Take note of what is still parked, and have it tried."""

@@ -193,7 +193,7 @@ class Worker:
         came = time.monotonic() - _age(records[-1].timestamp)
         for segment, changes in newest(self._decoder, records).items():
             await self._note(segment, changes, came)
-        self._journal.history(partition.topic, len(records), self._decoder.fallbacks)
+        self._journal.history(partition.topic, len(records))
 
     async def warmed(self, partitions: frozenset[Partition], since: int | None) -> None:
         """Say how far back what is known reaches (R5; Listener).

@@ -111,6 +111,11 @@ class Decoder:
         self._version_of = versions.version
         self.fallbacks = versions.fallbacks
 
+    def forget_fallbacks(self) -> None:
+        """Let events that were read again not count: they did when they were new."""
+        for reason in self.fallbacks:
+            self.fallbacks[reason] = 0
+
     def read_all(
         self, records: Iterable[Record]
     ) -> tuple[list[Change], list[tuple[Verdict, Record]], list[tuple[Several, Record, int]]]:

@@ -33,4 +33,5 @@ def newest(decoder: Decoder, records: Iterable[Record]) -> dict[Segment, dict[st
             known = found.setdefault(target.segment, {})
             if member not in known or supersedes(stamp, known[member]):
                 known[member] = stamp
+    decoder.forget_fallbacks()
     return found

@@ -147,6 +147,15 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
         numbers = await self._client._wait_on_metadata(topic)  # noqa: SLF001 - see the top
         return [Partition(topic, number) for number in sorted(numbers)]
 
+    async def places_of(self, topics: Iterable[str]) -> list[Partition]:
+        """All partitions of those of the topics that may be seen, in their order."""
+        sizes = await to_its_end(self.topic_sizes())
+        return [
+            Partition(topic, number)
+            for topic in sorted(topics)
+            for number in range(sizes.get(topic, 0))
+        ]
+
     def read_from(self, starts: Mapping[Partition, int]) -> None:
         """Read these partitions, each from an offset on, without being assigned them by a group."""
         self.assign([TopicPartition(*partition) for partition in starts])

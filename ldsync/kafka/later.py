@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from ldsync.kafka.beside import opened
-from ldsync.kafka.consumer import to_its_end
 from ldsync.kafka.scan import scan
-from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Mapping
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
 
     from ldsync.config import KafkaSettings
     from ldsync.kafka.recall import Bounds
+    from ldsync.sync.ledger import Partition
 
 MOST_RECORDS: Final = 5_000_000
 """That are read again for a replay; what would take more stays parked."""
@@ -41,12 +39,7 @@ class Later:
         None if retention may have taken some of them, or if they are more than `MOST_RECORDS`.
         """
         async with asyncio.timeout(self._patience), opened(self._kafka) as reader:
-            sizes = await to_its_end(reader.topic_sizes())
-            places = [
-                Partition(topic, number)
-                for topic in sorted(topics)
-                for number in range(sizes.get(topic, 0))
-            ]
+            places = await reader.places_of(topics)
             firsts = await reader.first_offsets(places)
             ends = await reader.next_offsets(places)
             found = await reader.offsets_at(places, since_ms)
@@ -55,13 +48,11 @@ class Later:
         # Of a broker that does not look up times everything is read.
         return _bounds(firsts, ends, {p: at for p, at in firsts.items() if p not in dated} | starts)
 
-    async def read(
+    def read(
         self, bounds: Bounds, options: dict[str, Any]
     ) -> AsyncGenerator[list[ConsumerRecord], None]:
         """Read what stands there, in chunks; `options` are from `client_options`."""
-        async with aclosing(scan(self._kafka, bounds, self._patience, options)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return scan(self._kafka, bounds, self._patience, options)
 
 
 def _bounds(

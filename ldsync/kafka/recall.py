@@ -13,7 +13,6 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from ldsync.kafka.beside import opened
-from ldsync.kafka.consumer import to_its_end
 from ldsync.kafka.letter_topics import topic_for
 from ldsync.kafka.lookup import shared_out
 from ldsync.kafka.parked_record import Marker, ParkedRecord, read
@@ -48,12 +47,7 @@ class Recall:
         """
         topics = {topic_for(self._settings, partition.topic) for partition in owned}
         async with asyncio.timeout(self._settings.timeout_seconds), opened(self._kafka) as reader:
-            sizes = await to_its_end(reader.topic_sizes())
-            places = [
-                Partition(topic, number)
-                for topic in sorted(topics & sizes.keys())
-                for number in range(sizes[topic])
-            ]
+            places = await reader.places_of(topics)
             firsts = await reader.first_offsets(places)
             ends = await reader.next_offsets(places)
         held = {place: ends[place] - firsts[place] for place in places}

@@ -63,12 +63,10 @@ class Journal:
         self.consumed += consumed
         self._metrics.records_consumed[topic].inc(consumed)
 
-    def history(self, topic: str, records: int, fallbacks: dict[Fallback, int]) -> None:
-        """Note that records were read again; what they needed was counted when they were new."""
+    def history(self, topic: str, records: int) -> None:
+        """Note that records were read again."""
         self.read_again += records
         self._metrics.history_records[topic].inc(records)
-        for reason in fallbacks:
-            fallbacks[reason] = 0
 
     def refused(
         self,

@@ -69,3 +69,13 @@ def test_segments_are_those_of_live_records() -> None:
     (known,) = newest(decoder, [Stored(event("a", 1, entered=True))])
     changes, _, _ = decoder.read_all([Stored(event("b", 2, entered=True))])
     assert changes[0].target.segment is known
+
+
+def test_what_is_read_again_needs_no_other_time_again() -> None:
+    """Events without a time of their own were counted when they were new."""
+    decoder = Decoder(Mapping())
+    timeless = event("a", 1, entered=True).replace(b'"timestamp"', b'"no_timestamp"')
+    decoder.read_all([Stored(timeless)])
+    assert any(decoder.fallbacks.values())
+    newest(decoder, [Stored(timeless)])
+    assert not any(decoder.fallbacks.values())
