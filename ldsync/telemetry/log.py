@@ -148,6 +148,7 @@ def _bridge_libraries(stream: TextIO, threshold: int, steps: Sequence[Processor]
             processors=[ProcessorFormatter.remove_processors_meta, *steps],
         )
     )
+    handler.addFilter(Demotion(threshold))
     handler.addFilter(Repetition())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -155,6 +156,26 @@ def _bridge_libraries(stream: TextIO, threshold: int, steps: Sequence[Processor]
     for name, at_debug in _LIBRARIES_AT_DEBUG.items():
         quiet = max(threshold, logging.WARNING)
         logging.getLogger(name).setLevel(at_debug if threshold == logging.DEBUG else quiet)
+
+
+class Demotion(logging.Filter):
+    """Makes a warning of what aiokafka calls an error and tries again by itself.
+
+    A broker that is away, a group without its coordinator yet. What ends the process or needs
+    somebody is an error of our own, which says what to do: the level can be alerted on. What
+    carries an exception that aiokafka did not expect stays an error.
+    """
+
+    def __init__(self, threshold: int) -> None:
+        super().__init__()
+        self._threshold = threshold
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether the record is still to be written."""
+        retried = record.levelno == logging.ERROR and not record.exc_info
+        if retried and record.name.partition(".")[0] == "aiokafka":
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return record.levelno >= self._threshold
 
 
 class Repetition(logging.Filter):

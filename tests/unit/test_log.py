@@ -127,7 +127,8 @@ def test_the_level_is_the_lowest_that_is_written(
     ("library", "level", "written"),
     [
         pytest.param("aiokafka.consumer", "info", ["warning", "error"], id="narration is hidden"),
-        pytest.param("aiokafka.consumer", "error", ["error"], id="not louder than asked"),
+        pytest.param("aiohttp.client", "error", ["error"], id="not louder than asked"),
+        pytest.param("aiokafka.consumer", "error", [], id="aiokafka goes on after its errors"),
         pytest.param(
             "aiokafka.conn", "debug", ["info", "warning", "error"], id="raw records never"
         ),
@@ -144,6 +145,25 @@ def test_libraries_are_tamed(
         getattr(logging.getLogger(library), each)(each)
 
     assert [line["event"] for line in _lines(stream)] == written
+
+
+@pytest.mark.parametrize(
+    ("library", "error", "level"),
+    [
+        pytest.param("aiokafka.client", None, "warning", id="aiokafka tries again by itself"),
+        pytest.param("aiokafka", ValueError("?"), "error", id="what aiokafka did not expect"),
+        pytest.param("aiokafkaesque", None, "error", id="another library with a like name"),
+        pytest.param("asyncio", None, "error", id="asyncio"),
+    ],
+)
+def test_errors_are_what_somebody_has_to_look_at(
+    stream: io.TextIOWrapper, library: str, error: Exception | None, level: str
+) -> None:
+    """What is over by itself is a warning: the level can be alerted on."""
+    log.configure("info", stream=stream)
+    logging.getLogger(library).error("Request failed", exc_info=error)
+
+    assert [line["level"] for line in _lines(stream)] == [level]
 
 
 def test_lines_of_libraries_look_like_ours(stream: io.TextIOWrapper) -> None:
