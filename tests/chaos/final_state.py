@@ -5,7 +5,7 @@ members; with several, for members whose events are all in one partition, if the
 with versions in Redis, for all. Nothing is said of a member
 
 * whose newest change is *undecided*: two that disagree have the same version in two partitions;
-* whose newest change is a dead letter: LaunchDarkly would not have it, or it was parked;
+* whose newest change is a dead letter, as LaunchDarkly would not have it;
 * that *lost its marks*: Redis was emptied or started again after the newest change was written, and
   an older change, in another partition or later in the same, had not been passed by a commit then.
   It may have been consumed after the loss, and nobody is promised to know the newer one any more.
@@ -67,7 +67,7 @@ def _exemption(
     if newest is None:
         return "undecided"
     alike = (change for change in changes if change.says_the_same_as(newest))
-    if any(letters.refusal_of(change, float("inf")) for change in alike):
+    if any(letters.refused(change) for change in alike):
         return "refused"
     if evidence.setting.store is Store.REDIS and _lost_marks(evidence, changes, newest):
         return "lost marks"

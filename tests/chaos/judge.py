@@ -9,7 +9,7 @@ itself (P7).
 | --- | --- |
 | `final_state` | P2: the end, where it is promised |
 | `passing` | P1: commits, and P7: that in the end all is committed |
-| `letters` | P7: what is invalid is a dead letter, byte for byte |
+| `letters` | P7: what is invalid is a dead letter, byte for byte; R9: what was parked is replayed |
 | `writing` | P4, R1, R2, R4: what the processes sent, and when |
 | `processes` | P3, P7, exit codes, and that nothing is stuck |
 

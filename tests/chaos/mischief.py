@@ -32,6 +32,7 @@ class Trouble(StrEnum):
     APPROVALS = "approvals"  # are required for a while
     TOKEN = "token"  # is not accepted for a while
     POISON = "poison"  # a member whom LaunchDarkly refuses for a while
+    REFUSE_SEGMENT = "refuse_segment"  # writes to one segment are refused for a while
     DELETE_SEGMENT = "delete_segment"
     ADD_PARTITIONS = "add_partitions"
 
@@ -98,7 +99,13 @@ def schedule(
 ) -> tuple[Step, ...]:
     """Five to eleven troubles in `seconds`, in the order of their beginnings."""
     # Letters are refused for `mutations` only: another trouble would change what every seed means.
-    elsewhere = {*_OF_REDIS, *_COSTLY, Trouble.ADD_PARTITIONS, Trouble.LETTERS_REFUSED}
+    elsewhere = {
+        *_OF_REDIS,
+        *_COSTLY,
+        Trouble.ADD_PARTITIONS,
+        Trouble.REFUSE_SEGMENT,  # see `refusal`
+        Trouble.LETTERS_REFUSED,
+    }
     usual = [each for each in Trouble if each not in elsewhere]
     chosen = rng.choices(usual, k=rng.randint(5, 9))
     if redis and rng.random() < 0.6:
@@ -111,6 +118,19 @@ def schedule(
         steps.append(Step(rng.uniform(0.2, 0.5) * seconds, Trouble.ADD_PARTITIONS))
         steps.append(Step(rng.uniform(0.6, 0.8) * seconds, Trouble.TERM))
     return tuple(sorted(steps, key=lambda step: step.at))
+
+
+def refusal(rng: random.Random, seconds: float) -> Step:
+    """One segment is refused for long enough, of a time of `seconds`, to be parked."""
+    at = rng.uniform(0.05, 0.5) * seconds
+    lasts = rng.uniform(8.0, 14.0)
+    return Step(
+        round(at, 2),
+        Trouble.REFUSE_SEGMENT,
+        rng.randrange(2),
+        round(lasts, 2),
+        how=rng.random() < 0.5,
+    )
 
 
 def _step(

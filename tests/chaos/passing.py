@@ -124,7 +124,7 @@ class _Judge:
         if any(change.offset >= commit.offset for change in known if change in own):
             return
         alike = [change for change in own if change.says_the_same_as(newest)]
-        if any(self._letters.refusal_of(change, until) for change in (*known, *alike)):
+        if any(self._letters.holds(change, until) for change in (*known, *alike)):
             return
         writes = [each for each in self._written[newest.member] if each.applied <= until]
         delivered = any(

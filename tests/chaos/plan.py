@@ -1,10 +1,10 @@
 """What a seed means: the deployment, its settings, the history and the mischief of one run."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.chaos.evidence import Store
-from tests.chaos.mischief import Step, schedule
+from tests.chaos.mischief import Step, refusal, schedule
 
 SECONDS = 22.0  # of mischief
 SETTLE = 3.0
@@ -36,6 +36,8 @@ class Plan:
         events: How many records.
         clean: Whether the group was left in order before the first start.
         steps: The mischief, by time.
+        park_after: How long the changes of a segment that alone cannot be written wait before they
+            are parked, in seconds; None for much longer than a run.
     """
 
     seed: int
@@ -58,6 +60,7 @@ class Plan:
     events: int
     clean: bool
     steps: tuple[Step, ...] = field(repr=False)
+    park_after: float | None = None
 
     @property
     def combination(self) -> str:
@@ -72,7 +75,12 @@ class Plan:
             self.write_path,
             self.exit_action,
         ]
-        traits = {"tight": self.tight, "tx": self.transactions, "compacted": self.compacted}
+        traits = {
+            "tight": self.tight,
+            "tx": self.transactions,
+            "compacted": self.compacted,
+            "parks": self.park_after is not None,
+        }
         return " ".join(words + [word for word, has in traits.items() if has])
 
 
@@ -86,7 +94,7 @@ def plan(seed: int) -> Plan:
     partitions = rng.choice([1, 2, 3, 4]) if replicas == 1 else rng.choice([2, 3, 4])
     more = partitions + (rng.choice([1, 2]) if rng.random() < 0.25 else 0)
     big = rng.random() < 0.25
-    return Plan(
+    drawn = Plan(
         seed=seed,
         brokers=brokers,
         replicas=replicas,
@@ -114,6 +122,23 @@ def plan(seed: int) -> Plan:
             redis=store is Store.REDIS,
             grows=more > partitions,
         ),
+    )
+    return _parking(drawn)
+
+
+def _parking(drawn: Plan) -> Plan:
+    """In one of four plans LaunchDarkly refuses one segment for so long that changes are parked.
+
+    Drawn by itself: what the others are does not depend on it.
+    """
+    rng = random.Random(f"parking {drawn.seed}")
+    if rng.random() >= 0.25:
+        return drawn
+    steps = (*drawn.steps, refusal(rng, SECONDS))
+    return replace(
+        drawn,
+        steps=tuple(sorted(steps, key=lambda step: step.at)),
+        park_after=rng.choice([1.0, 2.5]),
     )
 
 

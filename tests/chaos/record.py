@@ -1,7 +1,6 @@
 """Collects what a run left behind: the evidence that the judge judges by."""
 
 import asyncio
-from typing import Any
 
 from ldsync.demo.simulator.membership import Side
 from tests.chaos.evidence import (
@@ -11,7 +10,6 @@ from tests.chaos.evidence import (
     MemberWrite,
     Placed,
     Quiet,
-    Record,
     Setting,
 )
 from tests.chaos.mischief import Trouble
@@ -33,8 +31,8 @@ async def evidence(scene: Scene, quiet: Quiet, slack: float) -> Evidence:
     return Evidence(
         setting=_setting(scene, letters if letters in topics else None, slack),
         quiet=quiet,
-        records=_records(await asyncio.to_thread(admin.read, topic)),
-        letters=_records(await asyncio.to_thread(admin.read, letters)) if letters in topics else (),
+        records=await scene.records(topic),
+        letters=await scene.letters(),
         commits=tuple(commits(kept, scene.group, topic)),
         exchanges=_exchanges(scene),
         membership=_membership(scene),
@@ -64,20 +62,6 @@ def _setting(scene: Scene, letters: str | None, slack: float) -> Setting:
         settle_seconds=SETTLE,
         slack_seconds=slack,
         plan=f"{plan.combination}: {' '.join(map(str, plan.steps))}",
-    )
-
-
-def _records(found: list[Any]) -> tuple[Record, ...]:
-    return tuple(
-        Record(
-            record.partition(),
-            record.offset(),
-            record.timestamp()[1],
-            record.key(),
-            record.value(),
-            tuple(record.headers() or ()),
-        )
-        for record in found
     )
 
 

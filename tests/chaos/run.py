@@ -12,6 +12,7 @@ from tests.chaos.feeder import Feeder
 from tests.chaos.ground import Ground
 from tests.chaos.history import history
 from tests.chaos.judge import judge
+from tests.chaos.letters import Letters
 from tests.chaos.mischief import Step
 from tests.chaos.plan import SETTLE, Plan
 from tests.chaos.record import evidence
@@ -31,6 +32,7 @@ class Report:
         plan: What it was to be.
         violations: What is wrong, in words.
         records: How many there were.
+        parked: How many letters of parked changes.
         lives: How many processes.
         seconds: How long it took.
         lag: By how much this process was late at worst, in seconds.
@@ -41,6 +43,7 @@ class Report:
     directory: Path
     violations: list[str] = field(default_factory=list)
     records: int = 0
+    parked: int = 0
     lives: int = 0
     seconds: float = 0.0
     lag: float = 0.0
@@ -50,7 +53,8 @@ class Report:
         verdict = "ok" if not self.violations else f"{len(self.violations)} VIOLATIONS"
         return (
             f"seed {self.plan.seed}: {verdict} in {self.seconds:.0f} s; {self.plan.combination}; "
-            f"{steps}; {self.records} records, {self.lives} processes, lag {self.lag:.2f} s"
+            f"{steps}; {self.records} records, {self.parked} parked, {self.lives} processes, "
+            f"lag {self.lag:.2f} s"
         )
 
 
@@ -66,6 +70,7 @@ async def run(report: Report, ground: Ground) -> None:
         found = await evidence(scene, quiet, slack=max(0.1, report.lag))
         await asyncio.to_thread(save, found, directory / "evidence")
         report.records, report.lives = len(found.records), len(found.lives)
+        report.parked = sum(each.parked for each in Letters(found.letters).all)
         report.violations = await asyncio.to_thread(_verdict, found)
         report.violations += [each for one in scene.replicas for each in one.complaints]
     finally:
@@ -114,19 +119,33 @@ async def _mischief(scene: Scene) -> None:
 
 
 async def _rest(scene: Scene) -> Quiet:
-    """Wait until everything is committed; as long as there is progress nobody is stuck."""
+    """Wait until everything is committed, and replayed what was parked.
+
+    As long as there is progress nobody is stuck.
+    """
     began = progress = time.monotonic()
-    before: dict[int, int] = {}
+    before: tuple[dict[int, int], int] | None = None
     while True:
         committed, ends = await scene.committed(), await scene.ends()
-        if all(committed.get(number) == end for number, end in ends.items()):
+        at_end = all(committed.get(number) == end for number, end in ends.items())
+        parked = await _parked(scene) if at_end else 0
+        if at_end and not parked:
             return Quiet(time.time())
         now = time.monotonic()
-        if committed != before:
-            before, progress = committed, now
+        reached = committed, parked
+        if reached != before:
+            before, progress = reached, now
         if now > progress + _STUCK_SECONDS or now > began + _REST_SECONDS:
-            return Quiet(None, await _left(scene, f"committed {committed} of {ends}"))
+            why = f"committed {committed} of {ends}, {parked} parked"
+            return Quiet(None, await _left(scene, why))
         await asyncio.sleep(0.3)
+
+
+async def _parked(scene: Scene) -> int:
+    """How many parked letters were not replayed yet; each is a scan of their topic."""
+    if scene.plan.park_after is None:
+        return 0
+    return len(Letters(await scene.letters()).parked())
 
 
 async def _left(scene: Scene, why: str) -> str:

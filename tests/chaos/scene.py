@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldsync.demo.simulator import Simulator
 from tests.chaos.cluster import Cluster
-from tests.chaos.evidence import Deletion, Store, StoreLoss
+from tests.chaos.evidence import Deletion, Record, Store, StoreLoss
 from tests.chaos.feeder import Feeder
 from tests.chaos.ground import Ground
 from tests.chaos.plan import SESSION, SETTLE, Plan
@@ -143,6 +143,27 @@ class Scene:
         ends = await asyncio.to_thread(self.cluster.admin.end_offsets, self.topic)
         return {number: end for number, end in ends.items() if end}
 
+    async def letters(self) -> tuple[Record, ...]:
+        """All dead letters; none if there is no topic for them."""
+        topic = f"{self.topic}.dead-letters"
+        if topic not in await asyncio.to_thread(self.cluster.admin.topics):
+            return ()
+        return await self.records(topic)
+
+    async def records(self, topic: str) -> tuple[Record, ...]:
+        """All records of a topic."""
+        return tuple(
+            Record(
+                each.partition(),
+                each.offset(),
+                each.timestamp()[1],
+                each.key(),
+                each.value(),
+                tuple(each.headers() or ()),
+            )
+            for each in await asyncio.to_thread(self.cluster.admin.read, topic)
+        )
+
     def _launch(self, slot: int) -> Living:
         """A process that reaches LaunchDarkly under an address by which it is told from others."""
         number = len(self._lives)
@@ -187,6 +208,8 @@ def _settings(plan: Plan) -> Tables:
     if plan.tight:
         settings["buffer"] = {"max_changes": 2 * plan.batch_size}
         settings["kafka"] = {"max_poll_records": 100}
+    if plan.park_after is not None:
+        settings["dead_letters"] = {"park_after_seconds": plan.park_after}
     return settings
 
 

@@ -150,6 +150,13 @@ async def _poison(scene: Scene, step: Step) -> None:
     await _fault(scene, fault, step.seconds)
 
 
+async def _refuse_segment(scene: Scene, step: Step) -> None:
+    """The role forbids it, or wants an approval: others are written meanwhile."""
+    message = "approval is required for this" if step.how else "not for this role"
+    fault = Fault(route=f"{_WRITES} /*", segment=audience(step.target), status=403, message=message)
+    await _fault(scene, fault, step.seconds)
+
+
 async def _delete_segment(scene: Scene, step: Step) -> None:
     key = audience(step.target)
     with contextlib.suppress(Refusal):  # it is not there yet
@@ -214,6 +221,7 @@ _HOW: dict[Trouble, Callable[[Scene, Step], Awaitable[None]]] = {
     Trouble.APPROVALS: _approvals,
     Trouble.TOKEN: _token,
     Trouble.POISON: _poison,
+    Trouble.REFUSE_SEGMENT: _refuse_segment,
     Trouble.DELETE_SEGMENT: _delete_segment,
     Trouble.ADD_PARTITIONS: _add_partitions,
 }

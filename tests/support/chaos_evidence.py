@@ -209,11 +209,27 @@ def refused_twice() -> Evidence:
     return replace(once, records=(*once.records, again), commits=(*once.commits, commit(0, 4, 9.8)))
 
 
-def marker(at: float) -> Record:
-    """What says that letters were replayed."""
+def marker(at: float, offset: int = 20, **said: object) -> Record:
+    """What says that letters were replayed: that of her leaving, unless told otherwise."""
     headers = (("ldsync-value", b"marker"), ("ldsync-reason", b"replayed"))
-    said = {"format": "ldsync-replayed/1", "segment": "vip"}
-    return replace(record(0, 20, at, json.dumps(said).encode()), headers=headers)
+    content = {
+        "format": "ldsync-replayed/1",
+        "segment": "vip",
+        "partitions": {"events": [0]},
+        "letters": [[2, 3]],
+    } | said
+    return replace(record(0, offset, at, json.dumps(content).encode()), headers=headers)
+
+
+def parked(*markers: Record, at: float = 9.2) -> Evidence:
+    """The newest change of ann was parked, and written when the segment was well again."""
+    kept = letter(
+        ANN_OUT, at, ldsync_reason="parked", ldsync_segment="vip", ldsync_member="user/ann"
+    )
+    return but(
+        letters=(*EVIDENCE.letters, kept, *markers),
+        exchanges=(*WRITES[:2], write(3, 1, 13.0, ("ann", Action.REMOVE))),
+    )
 
 
 def refused_without_record(action: str = "remove", at: float = 9.2) -> Evidence:

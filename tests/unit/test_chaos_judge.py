@@ -42,6 +42,7 @@ from tests.support.chaos_evidence import (
     commit,
     freeze,
     marker,
+    parked,
     record,
     refused,
     refused_twice,
@@ -91,6 +92,10 @@ RIGHT = {
     "P1: a letter may hold the refused change instead of its record": refused_without_record(),
     "P1: of an event that came twice either record may be the letter": refused_twice(),
     "P7: a marker is no letter": but(letters=(*EVIDENCE.letters, marker(9.0))),
+    "R9: what was parked is replayed": parked(marker(13.1)),
+    "R9: two markers share it": parked(
+        marker(13.1, letters=[[0, 2]]), marker(13.2, offset=21, letters=[[2, 9]])
+    ),
     "P1: superseded by a newer change that is not passed": but(
         commits=(commit(1, 1, 1.7), commit(0, 2, 2.5), commit(0, 3, 9.5)),
         exchanges=(WRITES[0], *WRITES[2:]),
@@ -124,6 +129,11 @@ RIGHT = {
     ),
     "R4: it has rejoined": but(
         lives=(replace(KILLED, freezes=(freeze(0.5, 1.0),)), STOPPED),
+    ),
+    "R4: it was given the partition while it stood still": but(
+        exchanges=(*WRITES, write(4, 0, 15.05, ("ann", Action.REMOVE))),
+        commits=(*EVIDENCE.commits, commit(0, 3, 15.02)),
+        lives=(replace(KILLED, freezes=(freeze(1.65, 15.0),)), STOPPED),
     ),
     "life: a signal before it knows what to do": but(
         lives=(KILLED, STOPPED, replace(STOPPED, number=2, exit_code=143, scrape=()))

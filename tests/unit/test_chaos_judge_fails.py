@@ -36,6 +36,8 @@ from tests.support.chaos_evidence import (
     commit,
     freeze,
     letter,
+    marker,
+    parked,
     record,
     refused,
     refused_without_record,
@@ -130,6 +132,20 @@ WRONG: dict[str, tuple[str, Evidence]] = {
     ),
     "a commit passes a refused change before its letter": ("P1", refused(at=9.8)),
     "a letter that holds the other change excuses nothing": ("P2", refused_without_record("add")),
+    "what was parked is never replayed": ("R9", parked()),
+    "a marker is of another segment": ("R9", parked(marker(13.1, segment="other"))),
+    "a marker stands before the letter": ("R9", parked(marker(9.1, offset=1))),
+    "a marker is about other letters": ("R9", parked(marker(13.1, letters=[[0, 2], [3, 9]]))),
+    "a marker is by the owner of another partition": (
+        "R9",
+        parked(marker(13.1, partitions={"events": [1]})),
+    ),
+    "a marker stands in another partition": ("R9", parked(replace(marker(13.1), partition=1))),
+    "what was parked is replayed, and not written": (
+        "P2",
+        replace(parked(marker(13.1)), membership=(BEN, ANN)),
+    ),
+    "a commit passes a change before it was parked": ("P1", parked(marker(13.1), at=9.8)),
     "a commit passes it before a letter that holds it": ("P1", refused_without_record(at=9.8)),
     "a commit goes back": ("P1", but(commits=(*EVIDENCE.commits, commit(0, 2, 12.0)))),
     "memory": (
@@ -228,6 +244,14 @@ WRONG: dict[str, tuple[str, Evidence]] = {
         "R4",
         but(
             exchanges=(*WRITES, write(4, 0, 15.05, ("ann", Action.INCLUDE))),
+            lives=(replace(KILLED, freezes=(freeze(1.65, 15.0),)), STOPPED),
+        ),
+    ),
+    "it does so, and the partition was given to somebody before": (
+        "R4",
+        but(
+            exchanges=(*WRITES, write(4, 0, 15.05, ("ann", Action.REMOVE))),
+            commits=(*EVIDENCE.commits, commit(0, 3, 14.0)),
             lives=(replace(KILLED, freezes=(freeze(1.65, 15.0),)), STOPPED),
         ),
     ),

@@ -30,6 +30,7 @@ _ONE: Final[dict[str, Any]] = {
     "audiences": 3,
     "events": 3000,
     "clean": True,
+    "park_after": None,
 }
 _KEYED: Final = _ONE | {"replicas": 2, "partitions": 4, "more_partitions": 4, "keyed": True}
 # When the third one goes, partitions move between the two that stay, at once.
@@ -355,11 +356,61 @@ RULES: Final = (
     ),
 )
 
-BUGS: Final = PROMISES + RULES
+_REPLAYS: Final = (
+    Bug(
+        "replayed-as-new",
+        "R9",
+        "what was parked is ordered by when it is replayed, and not by its own time",
+        (
+            Edit(
+                "ldsync/replaying.py",
+                "            for other in (self._later.get(member), known.get(member), "
+                "waiting.get(member)):\n"
+                "                if other is not None and supersedes(other, change.stamp):\n"
+                "                    change = change._replace(stamp=other)\n",
+                '            now = time.strftime("%Y-%m-%dT%H:%M:%S.999Z", time.gmtime())\n'
+                "            change = change._replace(stamp=now + now + change.stamp[-1])\n",
+            ),
+        ),
+        frozenset({"P2"}),
+        _ONE | {"park_after": 1.0},
+        _each(Trouble.REFUSE_SEGMENT, 4.0, seconds=10.0),
+    ),
+    Bug(
+        "replay-untold",
+        "R9",
+        "nobody writes down what was replayed: the next owner replays it again, and for ever",
+        (
+            Edit(
+                "ldsync/replays.py",
+                "                self._dead_letters.post(marker)\n",
+                "                pass\n",
+            ),
+        ),
+        frozenset({"R9"}),
+        _ONE | {"park_after": 1.0},
+        _each(Trouble.REFUSE_SEGMENT, 4.0, seconds=10.0),
+    ),
+    Bug(
+        "parking-forgotten",
+        "R9",
+        "what was parked before an assignment is not looked for",
+        (
+            Edit(
+                "ldsync/recalling.py",
+                "        if self._dead_letters.recalls:\n",
+                "        if False:\n",
+            ),
+        ),
+        frozenset({"R9", "life"}),
+        _ONE | {"park_after": 1.0},
+        (Step(4.0, Trouble.REFUSE_SEGMENT, seconds=10.0), Step(10.0, Trouble.KILL)),
+    ),
+)
+
+BUGS: Final = PROMISES + RULES + _REPLAYS
 
 NOT_TRIED: Final = {
-    "R9": "a replay needs a segment that was parked, and so a long wait or a full budget while "
-    "others are served, which no run has; tests/integration/test_parking.py shows the order",
     "P6": "that batches of an epoch that is over count as over: without the check such a batch "
     "meets a lane that was emptied and an account that is closed; "
     "tests/unit/test_buffer_epochs.py shows it",
