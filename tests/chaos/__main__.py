@@ -35,11 +35,13 @@ def main() -> int:
     began = time.monotonic()
     context = multiprocessing.get_context("spawn")
     waiting, reports = context.Queue(), context.Queue()
-    for each in plans:
+    at_once = min(wanted.jobs, len(plans))
+    for each in (*plans, *(None for _ in range(at_once))):
         waiting.put(each)
+    waiting.cancel_join_thread()  # whoever is told to stop leaves some
     jobs = [
         context.Process(target=job, args=(directory, number, waiting, reports, deadline))
-        for number in range(min(wanted.jobs, len(plans)))
+        for number in range(at_once)
     ]
     for process in jobs:
         process.start()

@@ -1,7 +1,6 @@
 """A process that carries out one run after the other, on ground of its own."""
 
 import asyncio
-import queue
 import shutil
 import signal
 import sys
@@ -23,7 +22,7 @@ def job(directory: Path, number: int, plans: Any, reports: Any, deadline: float 
     Args:
         directory: For what is kept: that of a run without violations is removed.
         number: Of this job.
-        plans: The queue of plans.
+        plans: The queue of plans, with a None for each job behind them.
         reports: The queue of reports.
         deadline: When no run is begun any more, by the monotonic clock; None for never.
     """
@@ -46,9 +45,8 @@ async def _runs(
         asyncio.get_running_loop().add_signal_handler(each, task.cancel)
     try:
         while deadline is None or time.monotonic() < deadline:
-            try:
-                plan: Plan = plans.get(timeout=0.5)
-            except queue.Empty:
+            plan: Plan | None = plans.get()
+            if plan is None:
                 return
             report = Report(plan, directory / f"seed-{plan.seed}")
             await _one(report, ground)
