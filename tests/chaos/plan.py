@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from tests.chaos.evidence import Store
-from tests.chaos.mischief import Step, refusal, schedule
+from tests.chaos.mischief import Step, Trouble, refusal, schedule
 
 SECONDS = 22.0  # of mischief
 SETTLE = 3.0
@@ -129,16 +129,19 @@ def plan(seed: int) -> Plan:
 def _parking(drawn: Plan) -> Plan:
     """In one of four plans LaunchDarkly refuses one segment for so long that changes are parked.
 
-    Drawn by itself: what the others are does not depend on it.
+    Drawn by itself: what the other plans are does not depend on it. Every rebalance begins the wait
+    anew, so that only some of the other troubles are left.
     """
     rng = random.Random(f"parking {drawn.seed}")
     if rng.random() >= 0.25:
         return drawn
-    steps = (*drawn.steps, refusal(rng, SECONDS))
+    others = [step for step in drawn.steps if step.trouble is not Trouble.ADD_PARTITIONS]
+    grows = [step for step in drawn.steps if step.trouble is Trouble.ADD_PARTITIONS]
+    steps = (*rng.sample(others, min(len(others), 4)), *grows, refusal(rng, SECONDS))
     return replace(
         drawn,
         steps=tuple(sorted(steps, key=lambda step: step.at)),
-        park_after=rng.choice([1.0, 2.5]),
+        park_after=rng.choice([0.5, 1.5]),
     )
 
 

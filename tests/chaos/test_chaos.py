@@ -25,7 +25,7 @@ _CHOICES: dict[str, set[object]] = {
     "transactions": {True, False},
     "compacted": {True, False},
     "clean": {True, False},
-    "park_after": {None, 2.5},
+    "park_after": {None, 1.5},
 }
 """What a plan chooses between."""
 
