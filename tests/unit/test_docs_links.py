@@ -1,4 +1,4 @@
-"""What the pages name exists: files, headings, settings, metrics."""
+"""What the pages name exists: files, headings, settings, metrics, rooms."""
 
 import re
 from pathlib import Path
@@ -73,3 +73,18 @@ def test_every_metric_that_is_named_exists(page: Path) -> None:
 
     for name in re.findall(r"`(ldsync_[a-z_]+)", _text(page)):
         assert _exported(name, metrics), name
+
+
+def test_the_rooms_on_the_page_are_those_of_the_package() -> None:
+    """docs/design.md says where to look for what: packages have a slash, modules none."""
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rooms = design.split("\n## The rooms\n")[1].split("```")[1]
+    named = set(re.findall(r"^  (\w+/?)", rooms, re.MULTILINE))
+    named |= set(re.findall(r"(\w+): ", " ".join(re.findall(r"\((.*?)\)", rooms, re.DOTALL))))
+    package = {
+        path.stem + "/" * path.is_dir()
+        for path in (ROOT / "ldsync").iterdir()
+        if not path.name.startswith("__") and path.name != "py.typed"
+    }
+
+    assert named == package
