@@ -112,7 +112,7 @@ async def _serve(settings: Settings) -> int:
         log.exception(
             "ldsync.crashed",
             detail=str(cause),
-            advice="nothing is lost: what is not committed is consumed again after the start",
+            advice="what is not committed is consumed again after the start",
         )
         return CRASHED
     log.info("ldsync.stopped")

@@ -23,7 +23,7 @@ async def check_kafka(settings: Settings) -> list[Finding]:
     try:
         view = await look(kafka.model_copy(update={"start_timeout_seconds": wait}))
     except SourceError as error:
-        passing = "See whether the brokers are up and can be reached from here"
+        passing = "See whether brokers and topics are there, and can be reached from here"
         advice = "" if isinstance(error, SourceMisconfigured) else passing
         return [Finding("Kafka", State.FAILED, str(error), advice)]
     return [

@@ -74,7 +74,7 @@ def refused(error: ConfigError) -> Report:
     """The report about a configuration that cannot be used: nothing else can be looked at."""
     return Report(
         tuple(
-            Finding(problem.key, State.FAILED, problem.message, f"It is from: {problem.source}")
+            Finding(problem.key, State.FAILED, problem.message, f"Source: {problem.source}")
             for problem in error.problems
         )
     )

@@ -4,10 +4,10 @@ Each rule is a function from the settings to its violations. A violation names e
 depends on, so that a rule is not applied to values that are already known to be wrong.
 """
 
+import os.path
 import re
 import ssl
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ldsync.config.values import INSTANCES
@@ -22,6 +22,7 @@ _HEARTBEATS_PER_SESSION = 3
 _DEAD_LETTERS = (".dead-letters", ".ldsync-dead-letters")
 _LONGEST_TOPIC = 249
 _SSL_KEYS = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_key_password")
+_is_file = os.path.isfile  # unlike that of a Path it bears names that are too long
 
 
 def violations(settings: "Settings") -> Iterator[Violation]:
@@ -150,7 +151,7 @@ def _ssl(settings: "Settings") -> Iterator[Violation]:
             )
     for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
         file = getattr(kafka, name)
-        if file and not Path(file).is_file():
+        if file and not _is_file(file):
             yield Violation((f"kafka.{name}",), f"is no file that can be read: {file!r}")
 
 
@@ -244,7 +245,7 @@ def _ordering(settings: "Settings") -> Iterator[Violation]:
 def _authorities(file: str) -> Iterator[Violation]:
     if not file:
         return
-    if not Path(file).is_file():
+    if not _is_file(file):
         yield Violation(("launchdarkly.ca_file",), f"is no file that can be read: {file!r}")
         return
     try:

@@ -13,9 +13,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from ldsync.config import values
 
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Bytes = Annotated[int, Field(ge=1)]
+_MOST = 2**31 - 1  # Kafka's protocol has 32 bits for sizes and milliseconds
+
+Seconds = Annotated[float, Field(gt=0, le=1_000_000_000)]
+Count = Annotated[int, Field(ge=1, le=_MOST)]
+Bytes = Annotated[int, Field(ge=1, le=2**50)]
+KafkaSeconds = Annotated[float, Field(gt=0, le=_MOST // 1000)]
+KafkaBytes = Annotated[int, Field(ge=1, le=_MOST)]
 Text = Annotated[str, AfterValidator(values.not_blank)]
 Key = Annotated[str, AfterValidator(values.launchdarkly_key)]
 ClientSideId = Annotated[str, AfterValidator(values.client_side_id)]
@@ -71,28 +75,28 @@ class KafkaSettings(Section):
         default="stop",
         description="When retention took unread records: stop, or go on at earliest.",
     )
-    session_timeout_seconds: Seconds = Field(
+    session_timeout_seconds: KafkaSeconds = Field(
         default=30.0, description="A replica not heard of for so long loses its partitions."
     )
-    heartbeat_interval_seconds: Seconds = Field(
+    heartbeat_interval_seconds: KafkaSeconds = Field(
         default=3.0, description="At most a third of session_timeout_seconds."
     )
-    rebalance_timeout_seconds: Seconds = Field(
+    rebalance_timeout_seconds: KafkaSeconds = Field(
         default=45.0,
         description="How long a rebalance waits for a replica to hand over; more than [shutdown].",
     )
-    request_timeout_seconds: Seconds = Field(
+    request_timeout_seconds: KafkaSeconds = Field(
         default=60.0,
         description="For any request to a broker; more than rebalance_timeout_seconds.",
     )
     max_poll_records: Count = Field(
         default=5000, description="Records taken from the client at a time."
     )
-    fetch_max_bytes: Bytes = Field(
+    fetch_max_bytes: KafkaBytes = Field(
         default=16_777_216,
         description="Largest answer of one broker to a fetch; so much is unpacked at a time.",
     )
-    max_partition_fetch_bytes: Bytes = Field(
+    max_partition_fetch_bytes: KafkaBytes = Field(
         default=1_048_576, description="Of these, at most so much of one partition."
     )
     max_record_bytes: Bytes = Field(
@@ -173,14 +177,15 @@ class LaunchDarklySettings(Section):
     )
     exit_action: Literal["remove", "exclude"] = Field(
         default="remove",
-        description="Who leaves is removed from the included, or also put among the excluded.",
+        description="remove: who leaves is no longer included; exclude: and is excluded.",
     )
     timeout_seconds: Seconds = Field(
         default=10.0, description="For one request, from connecting to the end."
     )
     adopt: Literal["tagged", "any", "never"] = Field(
         default="tagged",
-        description="Which segments found there to write to: with our first tag, any, or our own.",
+        description="Which segments found there to write to: tagged (with our first tag), any, or "
+        "never: only our own.",
     )
     tags: Annotated[Names, AfterValidator(values.tags)] = Field(
         default=("ldsync",),
@@ -296,7 +301,10 @@ class DeadLettersSettings(Section):
         default=True, description="Whether ldsync may make the topic if it is missing."
     )
     partitions: int = Field(
-        default=0, ge=0, description="Of a topic that it makes; 0 for the brokers' default."
+        default=0,
+        ge=0,
+        le=_MOST,
+        description="Of a topic that it makes; 0 for the brokers' default.",
     )
     replication_factor: int = Field(default=0, ge=0, le=32767, description="The same.")
     timeout_seconds: Seconds = Field(
@@ -320,6 +328,7 @@ class DeadLettersSettings(Section):
     recall_max_letters: int = Field(
         default=500_000,
         ge=0,
+        le=_MOST,
         description="Letters read at an assignment, to find what is parked; 0: none are.",
     )
     max_invalid_ratio: float = Field(

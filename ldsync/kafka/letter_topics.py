@@ -177,8 +177,8 @@ class LetterTopics:
             elif error is TopicAuthorizationFailedError:
                 raise SourceMisconfigured(
                     f"Kafka does not allow this user to describe the dead-letter topic {name}: "
-                    "grant Describe and Write on it, and Create if ldsync is to make it, or set "
-                    "dead_letters.enabled = false"
+                    "grant Describe, Write and Read on it, and Create if ldsync is to make it, or "
+                    "set dead_letters.enabled = false"
                 )
             elif error is not NoError:
                 raise SourceUnavailable(

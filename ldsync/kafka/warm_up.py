@@ -181,7 +181,13 @@ class WarmUp:
         total = sum(span.end - span.start for span in spans.values())
         if total <= most:
             return spans
-        self._log.warning("warm_up.cut", offsets=total, read=most)
+        self._log.warning(
+            "warm_up.cut",
+            offsets=total,
+            read=most,
+            advice="events later than ldsync_ordering_horizon_seconds may win over newer ones; "
+            "raise ordering.warm_up_max_records to read more",
+        )
         return {
             partition: _Span(
                 span.wanted, span.end - (span.end - span.start) * most // total, span.end, False

@@ -180,7 +180,8 @@ _TABLE = (
             Verdict.REFUSED,
             RetryReason.BAD_REQUEST,
             patience=Patience.OPERATOR,
-            advice="What is refused is the request, or too much of it; nothing is dropped",
+            advice="It refuses the request as such, or too many members of it, for what it says: "
+            "nothing is dropped, and ldsync asks again",
         ),
     ),
     _Row(

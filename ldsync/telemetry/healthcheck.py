@@ -5,6 +5,7 @@ rather than `urllib.request`, which would send the question to the proxy of `HTT
 """
 
 import http.client
+from contextlib import closing
 from dataclasses import dataclass
 
 TIMEOUT_SECONDS = 3.0
@@ -33,14 +34,14 @@ def check(host: str, port: int, *, ready: bool, timeout: float = TIMEOUT_SECONDS
         timeout: Seconds to wait for the connection and for every part of the answer.
     """
     path = "/readyz" if ready else "/healthz"
-    connection = http.client.HTTPConnection(_ASKED_INSTEAD.get(host, host), port, timeout=timeout)
+    asked = _ASKED_INSTEAD.get(host, host)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        answer = response.read(_LONGEST_ANSWER).decode("utf-8", "replace").strip()
-    except (OSError, http.client.HTTPException) as error:
+        with closing(http.client.HTTPConnection(asked, port, timeout=timeout)) as connection:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            answer = response.read(_LONGEST_ANSWER).decode("utf-8", "replace").strip()
+    # UnicodeError: a host that can be no name.
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
         return Verdict(healthy=False, detail=f"no answer from {host}:{port}{path}: {error!r}")
-    finally:
-        connection.close()
     healthy = response.status == http.client.OK
     return Verdict(healthy, f"{host}:{port}{path} answered {response.status}: {answer}")

@@ -171,7 +171,8 @@ class Journal:
             rejected=count,
             members=list(members)[:_SHOWN_MEMBERS],
             detail=message,
-            advice="the other members of the batch were delivered; these are passed over",
+            advice="the other members of the batch were delivered; these are kept in the "
+            "dead-letter topic if there is one",
         )
 
     def retried(

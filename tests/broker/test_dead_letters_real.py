@@ -223,7 +223,7 @@ async def work(rig: Rig, guarded: RealKafka, user: str) -> Hand:
 @pytest.mark.parametrize(
     ("user", "rights", "exists", "message"),
     [
-        pytest.param(USERS[0], (), True, "grant Describe and Write on it", id="nothing"),
+        pytest.param(USERS[0], (), True, "grant Describe, Write and Read on it", id="nothing"),
         pytest.param(USERS[1], ("DESCRIBE",), False, "grant Create on it", id="no creating"),
         pytest.param(USERS[2], ("DESCRIBE",), True, "grant Write on", id="no writing"),
     ],

@@ -166,7 +166,7 @@ async def test_dead_letters_that_may_not_be_described_are_told(broker: EmbeddedB
     settings = Settings(kafka=kafka_settings(broker.bootstrap_servers, topics=("events",)))
     (finding,) = await check_dead_letters(settings)
     assert finding.state is State.FAILED
-    assert "grant Describe and Write" in finding.detail
+    assert "grant Describe, Write and Read" in finding.detail
     away = Settings(kafka=kafka_settings(f"127.0.0.1:{unused_port()}", topics=("events",)))
     (finding,) = await check_dead_letters(away)
     assert finding.state is State.UNKNOWN

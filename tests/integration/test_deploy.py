@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from ldsync.config import load
+from ldsync.config import AdminSettings, load
 from ldsync.launchdarkly.outcome import RetryReason
 from ldsync.sync.outcomes import RecordOutcome
 from ldsync.telemetry.metrics import Metrics
@@ -172,6 +172,22 @@ def test_the_replicas_of_the_compose_file_share_its_redis() -> None:
     assert urlsplit(replicas.ordering.redis_url.get_secret_value()).hostname in services
     assert services["replicas"]["stop_grace_period"] == services["ldsync"]["stop_grace_period"]
     assert "noeviction" in services["redis"]["command"]
+
+
+def test_prometheus_finds_every_service_that_runs_ldsync() -> None:
+    """Those of the image that have no command of their own, whatever profile they are of."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    running = {
+        name
+        for name, service in services.items()
+        if service["image"] == "ldsync" and "command" not in service
+    }
+    (scrape,) = yaml.safe_load((ALERTS.parent / "prometheus.yml").read_text())["scrape_configs"]
+    (found,) = scrape["dns_sd_configs"]
+
+    assert set(found["names"]) == running
+    assert found["port"] == AdminSettings().port
+    assert scrape["job_name"] == "ldsync"
 
 
 def test_the_compose_files_mounts_exist() -> None:

@@ -128,6 +128,12 @@ def test_what_keeps_the_rules_is_taken(tmp_path: Path, values: dict[str, str]) -
             id="authorities that are not there",
         ),
         pytest.param(
+            {"launchdarkly.ca_file": f'"{"x" * 300}"'},
+            "launchdarkly.ca_file",
+            "is no file that can be read",
+            id="authorities in a file that can have no such name",
+        ),
+        pytest.param(
             {"launchdarkly.ca_file": f'"{__file__}"'},
             "launchdarkly.ca_file",
             "holds no certificates in PEM form",
@@ -211,6 +217,12 @@ def test_what_keeps_the_rules_is_taken(tmp_path: Path, values: dict[str, str]) -
             "kafka.ssl_cafile",
             "no file that can be read: '/nowhere/ca.pem'",
             id="missing CA",
+        ),
+        pytest.param(
+            {**SSL, "kafka.ssl_certfile": f'"{"x" * 300}"'},
+            "kafka.ssl_certfile",
+            "no file that can be read",
+            id="certificate in a file that can have no such name",
         ),
         pytest.param(
             {**SSL, "kafka.ssl_key_password": '"p"'},

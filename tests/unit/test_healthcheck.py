@@ -109,6 +109,15 @@ def test_an_unknown_host_is_unhealthy() -> None:
     assert not check("nowhere.invalid", 9108, ready=False).healthy
 
 
+@pytest.mark.parametrize("host", ["two words", "a" * 64, "a..b"])
+def test_a_host_that_can_be_no_name_is_unhealthy(host: str) -> None:
+    """It is said so in a line, like everything that prevents an answer."""
+    verdict = check(host, 9108, ready=False)
+
+    assert not verdict.healthy
+    assert verdict.detail.startswith(f"no answer from {host}:9108/healthz: ")
+
+
 def test_a_server_that_speaks_no_http_is_unhealthy() -> None:
     """Some other program may have taken the port."""
     with peer(b"220 mail ready\r\n") as port:
