@@ -68,12 +68,13 @@ class Standing:
                 at += 1
 
     def outstanding(self) -> dict[str, tuple[int, Places]]:
-        """Return how many letters of each segment still stand, and where."""
+        """Return how many letters of each segment still stand, and where: only where some do."""
         found: dict[str, tuple[int, Places]] = {}
         for segment, places in self._letters.items():
-            count = sum(each.settled.count(0) for each in places.values())
-            if count:
-                found[segment] = count, {place: _ranges(each) for place, each in places.items()}
+            counts = {place: each.settled.count(0) for place, each in places.items()}
+            standing = {place: _ranges(places[place]) for place, count in counts.items() if count}
+            if standing:
+                found[segment] = sum(counts.values()), standing
         return found
 
 

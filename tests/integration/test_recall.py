@@ -13,6 +13,9 @@ from tests.support.worker_rig import Hand, Rig, events_of, people, rigged
 UNKNOWN_TOPIC = 3
 FORBIDDEN = Fault(route="patch_segment", segment="vip", status=403, message="not you")
 
+KEYS = (b"k-0", b"k-1")
+"""Of records whose letters stand in different partitions of the dead-letter topic."""
+
 
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
@@ -28,10 +31,10 @@ async def rig(broker: EmbeddedBroker) -> AsyncIterator[Rig]:
         yield rig
 
 
-async def parked_by(rig: Rig, hand: Hand, *users: str) -> int:
+async def parked_by(rig: Rig, hand: Hand, *users: str, key: bytes | None = None) -> int:
     """Have changes of a segment parked by a worker, which ends then; the number of its fault."""
     number = rig.sim.faults.add(FORBIDDEN)
-    await rig.enter(*users)
+    await rig.write(*[rig.event(user) for user in users], key=key)
     await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) >= 1)
     await rig.enter("neighbour", audience="other")
     parked = "ldsync_parked_changes_total"
@@ -68,6 +71,24 @@ async def test_after_a_restart_a_segment_is_diverged_and_gets_what_was_parked(ri
     assert (line["segments"], line["changes"]) == (0, 0)
     assert diverged(last) == 0
     assert last.metric("ldsync_dead_letters_total", reason="replayed") == 0
+
+
+async def test_what_was_parked_since_a_replay_is_found_beside_letters_that_are_done(
+    rig: Rig,
+) -> None:
+    """In other partitions of the dead-letter topic: the letters of one stand for nothing more."""
+    one, other = KEYS
+    number = await parked_by(rig, rig.work(park_after=1.0), "a", key=one)
+    rig.sim.faults.remove(number)
+    hand = rig.work()
+    await hand.until(lambda: rig.sim.included("vip") == {"a"}, "it is replayed")
+    await hand.until(lambda: diverged(hand) == 0, "it is well")
+    await hand.stop()
+    number = await parked_by(rig, rig.work(park_after=1.0), "b", key=other)
+    assert len({each.partition for each in await rig.letters()}) == 2
+    rig.sim.faults.remove(number)
+    hand = rig.work()
+    await hand.until(lambda: rig.sim.included("vip") == {"a", "b"}, "that is replayed, too")
 
 
 async def test_what_came_since_wins_over_what_was_parked_before_a_restart(rig: Rig) -> None:
