@@ -103,8 +103,10 @@ class Replays:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self._conclude()
+            epoch = self._epoch
             for segment in self._take(self._silent):
-                await self._probe(segment, owned)
+                if epoch == self._epoch:
+                    await self._probe(segment, owned)
             well = [each for each in self._take(self._well) if self._may_gain(each)]
             if well:
                 await self._replay({each.key: self._new(each) for each in well}, may_add, owned)

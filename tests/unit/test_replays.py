@@ -67,7 +67,7 @@ class Letters:
         if self.failures:
             self.failures -= 1
             raise OSError("no broker")
-        for chunk in self.chunks if "vip" in places else ():
+        for chunk in self.chunks if places else ():
             await self.gate.acquire()
             yield chunk
         self.ended += 1
@@ -98,7 +98,8 @@ class Play:
                 yield cast("list[Any]", logs)
             finally:
                 task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                (ended,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError), ended
 
     async def until_waiting(self, *users: str) -> None:
         """Wait until these members, and no others, wait in the buffer."""
@@ -246,3 +247,21 @@ async def test_one_change_is_tried_of_a_segment_that_has_no_other(play: Play) ->
         await play.until_waiting("a")
     assert play.divergence.rows()["vip"][0] == 2
     assert "vip" in play.letters.places
+
+
+async def test_an_epoch_that_ends_while_one_segment_is_probed_ends_the_others_too(
+    play: Play,
+) -> None:
+    """P6: what they lack is not known any more; whoever owns the partitions asks again."""
+    play.letters.places["other"] = {}
+    other = segment("other")
+    play.divergence.lacks[other] = Lack(0.0, changes=1)
+    async with play.running():
+        for each in (play.segment, other):
+            play.replays.silent(each)
+        await eventually(lambda: play.letters.reads == 1, "the first one is read")
+        play.replays.reset()
+        play.divergence.clear()
+        play.letters.places.clear()
+        play.letters.gate.release()
+        await play.until_looked()
