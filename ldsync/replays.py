@@ -104,19 +104,22 @@ class Replays:
             await asyncio.sleep(_LOOK_SECONDS)
             self._conclude()
             epoch = self._epoch
-            for segment in self._take(self._silent):
+            for segment in self._take(self._silent) if may_add() else ():
                 if epoch == self._epoch:
-                    await self._probe(segment, owned)
+                    await self._probe(segment, may_add, owned)
             well = [each for each in self._take(self._well) if self._may_gain(each)]
             if well:
                 await self._replay({each.key: self._new(each) for each in well}, may_add, owned)
 
     def _take(self, segments: set[Segment]) -> list[Segment]:
-        """Take those whose letters are all in the topic; forget those that need nothing now."""
-        segments.intersection_update(self._lacks.keys() - self._open.keys())
-        safe = [segment for segment in segments if self._lacks[segment].unsafe == 0]
-        segments.difference_update(safe)
-        return safe
+        """Take those whose letters are all in the topic and that are not being replayed.
+
+        Those that lack nothing any more are forgotten.
+        """
+        segments.intersection_update(self._lacks)
+        ready = [each for each in segments - self._open.keys() if not self._lacks[each].unsafe]
+        segments.difference_update(ready)
+        return ready
 
     def _is_well(self, segment: Segment) -> bool:
         return segment in self._lacks and self._waiting.of(segment) is None
@@ -137,7 +140,12 @@ class Replays:
             self._journal,
         )
 
-    async def _probe(self, segment: Segment, owned: Callable[[], Collection[Partition]]) -> None:
+    async def _probe(
+        self,
+        segment: Segment,
+        may_add: Callable[[], bool],
+        owned: Callable[[], Collection[Partition]],
+    ) -> None:
         """Have one parked change tried, of a segment that has no other to show that it is well."""
         epoch = self._epoch
         replay = self._new(segment)
@@ -150,6 +158,9 @@ class Replays:
                     known = await replay.known(chunk)
                     for record in chunk:
                         if epoch != self._epoch or self._buffer.waiting(segment):
+                            return
+                        if not may_add():
+                            self._silent.add(segment)
                             return
                         replay.apply([record], known, probing=True)
             if epoch == self._epoch and not replay.replayed:
@@ -269,7 +280,7 @@ class Replays:
             left = max(0, asked - replay.replayed)
             lack.changes += left - asked
             lack.given_up = left
-            lack.older = replay.older
+            lack.older += replay.older
             recovered = lack.changes == 0
             if recovered:
                 del self._lacks[segment]

@@ -82,6 +82,7 @@ class Play:
         self.segment = self.scene.segment
         self.letters = Letters([record("a", NOW, offset=1)], [record("b", NOW, offset=2)])
         self.waiting = Waiting(1.0)
+        self.may_add = True
         self.divergence = Divergence()
         self.lack = self.divergence.lacks[self.segment] = Lack(time.monotonic(), changes=2)
         scene, letters = self.scene, cast("Any", self.letters)
@@ -93,7 +94,7 @@ class Play:
         """Let it run; what is logged."""
         owned = frozenset({partition(0)})
         with capture_logs() as logs:
-            task = asyncio.create_task(self.replays.run(lambda: True, lambda: owned))
+            task = asyncio.create_task(self.replays.run(lambda: self.may_add, lambda: owned))
             try:
                 yield cast("list[Any]", logs)
             finally:
@@ -265,3 +266,59 @@ async def test_an_epoch_that_ends_while_one_segment_is_probed_ends_the_others_to
         play.letters.places.clear()
         play.letters.gate.release()
         await play.until_looked()
+
+
+async def test_a_segment_whose_replay_is_parked_again_is_probed_when_that_is_over(
+    play: Play,
+) -> None:
+    """Nothing else is left that could show it well; its replay ends when the letters are safe."""
+    async with play.running():
+        play.replays.recovered(play.segment)
+        play.letters.gate.release()
+        play.letters.gate.release()
+        await play.until_waiting("a", "b")
+        await eventually(lambda: play.letters.ended == 1, "all is applied")
+        play.waiting.failed(play.segment, 0.0, 1.0, "no", own=True)
+        batch = play.scene.buffer.park(play.segment, 0.0)
+        assert batch is not None
+        play.lack.changes += 2
+        play.replays.silent(play.segment)
+        await play.until_looked()
+        play.letters.places["vip"] = {}
+        play.scene.buffer.release(batch, 0.0)
+        play.letters.gate.release()
+        await play.until_waiting("a")
+
+
+async def test_nothing_is_probed_while_nothing_may_be_added(play: Play) -> None:
+    """As while the process drains: it would wait for what is safe as a letter."""
+    play.may_add = False
+    async with play.running():
+        play.replays.silent(play.segment)
+        await play.until_looked()
+        assert play.letters.reads == 1  # of the other one
+        play.may_add = True
+        await eventually(lambda: play.letters.reads == 2, "it is read")
+        play.may_add = False
+        play.letters.gate.release()
+        await play.until_looked()
+        assert play.scene.buffer.empty
+        play.may_add = True
+        play.letters.gate.release()
+        await play.until_waiting("a")
+
+
+async def test_changes_that_are_too_old_are_told_as_such_also_after_later_replays(
+    play: Play,
+) -> None:
+    """They are still parked, for the same reason."""
+    play.scene.remember(1)
+    play.lack.older, play.lack.given_up, play.lack.changes = 1, 1, 3
+    play.letters.gate.release()
+    play.letters.gate.release()
+    async with play.running() as logs:
+        play.replays.recovered(play.segment)
+        await play.until_waiting("a", "b")
+        play.write()
+        await eventually(lambda: events_of(logs, "segment.replayed"), "it is told")
+    assert (play.lack.changes, play.lack.given_up, play.lack.older) == (1, 1, 1)
