@@ -179,6 +179,19 @@ def test_many_ranges_take_several_markers() -> None:
             "g",
             id="another format",
         ),
+        pytest.param(
+            Letter(
+                "dead",
+                None,
+                b'{"format": "ldsync-replayed/1", "segment": ["vip", "other"]}',
+                None,
+                "replayed",
+                NOTHING,
+                number=0,
+            ),
+            "g",
+            id="of several segments",
+        ),
     ],
 )
 def test_everything_else_is_no_concern(written: Letter, group: str) -> None:
