@@ -120,7 +120,7 @@ class Replay:
         for partition, pairs in found.items():
             self._add(partition, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
         self._journal.ended(self._buffer.take_ended())
-        self._journal.fallbacks(self._decoder.fallbacks)
+        self._decoder.forget_fallbacks()
 
     def _put_off(self, record: ParkedRecord, at: float | None) -> None:
         """Leave a record for when it is known what came after it; at a second time for good."""
