@@ -97,7 +97,8 @@ class Replay:
 
         Each is replaced by the newest that is known of its member (R6), also by what came later and
         has the same version: parking had noted which of them was the last. `probing` if they are
-        only to show whether their segment is well: what is too old is left for later then.
+        only to show whether their segment is well: what is too old is left for later then, and
+        hindsight on one of them is enough.
         """
         waiting = self._buffer.waiting(self.segment)
         since = self._horizon()
@@ -113,8 +114,7 @@ class Replay:
                     change = change._replace(stamp=other)
             at = to_epoch_seconds(change.stamp)
             if since is not None and (at is None or at < since):
-                if not probing:
-                    self._put_off(record, at)
+                self._put_off(record, at, probing=probing)
                 continue
             found[record.partition].append((record, change))
         for partition, pairs in found.items():
@@ -122,13 +122,15 @@ class Replay:
         self._journal.ended(self._buffer.take_ended())
         self._decoder.forget_fallbacks()
 
-    def _put_off(self, record: ParkedRecord, at: float | None) -> None:
+    def _put_off(self, record: ParkedRecord, at: float | None, *, probing: bool) -> None:
         """Leave a record for when it is known what came after it; at a second time for good."""
         if self._may_look_back and at is not None:
+            if probing and self.old_members:
+                return
             self._old[record.place].append(record.at)
             self.old_members.add(record.member)
             self.old_since = min(self.old_since, at)
-        else:
+        elif not probing:
             self._leave(record.place, [record.at])
 
     def _leave(self, place: Partition, letters: Collection[int]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ldsync.divergence import Divergence
     from ldsync.engage.decoder import Decoder
+    from ldsync.hindsight import Hindsight
     from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.kafka.parked_record import ParkedRecord
     from ldsync.kafka.standing import Places
@@ -151,24 +152,42 @@ class Replays:
         replay = self._new(segment)
         places = self._dead_letters.parked.take([segment.key])
         self._dead_letters.parked.give_back(places)
-        letters = self._dead_letters.parked.read(places, self._dead_letters.options, owned())
+        mine = frozenset(owned())
         try:
-            async with aclosing(letters) as chunks:
-                async for chunk in chunks:
-                    known = await replay.known(chunk)
-                    for record in chunk:
-                        if epoch != self._epoch or self._buffer.waiting(segment):
-                            return
-                        if not may_add():
-                            self._silent.add(segment)
-                            return
-                        replay.apply([record], known, probing=True)
-            if epoch == self._epoch and not replay.replayed:
+            tried = await self._try(replay, places, mine, may_add)
+            if not tried and replay.old_members:
+                hindsight = await self._hindsight({segment.key: replay}, mine)
+                if hindsight is not None and epoch == self._epoch:
+                    places = {segment.key: replay.look_back(hindsight)}
+                    tried = await self._try(replay, places, mine, may_add)
+            if epoch == self._epoch and not tried:
                 self._well.add(segment)  # nothing can be tried: that is told, unless it waits
         except _TROUBLE as error:
             if epoch == self._epoch:
                 self._silent.add(segment)
             await self._unreadable(error)
+
+    async def _try(
+        self,
+        replay: Replay,
+        places: Mapping[str, Places],
+        owned: frozenset[Partition],
+        may_add: Callable[[], bool],
+    ) -> bool:
+        """Apply one of the letters that stand there; whether there is nothing more to be tried."""
+        epoch, segment = self._epoch, replay.segment
+        letters = self._dead_letters.parked.read(places, self._dead_letters.options, owned)
+        async with aclosing(letters) as chunks:
+            async for chunk in chunks:
+                known = await replay.known(chunk)
+                for record in chunk:
+                    if epoch != self._epoch or self._buffer.waiting(segment):
+                        return True
+                    if not may_add():
+                        self._silent.add(segment)
+                        return True
+                    replay.apply([record], known, probing=True)
+        return epoch != self._epoch or replay.replayed > 0
 
     async def _replay(
         self,
@@ -233,7 +252,16 @@ class Replays:
         }
         if not old:
             return
-        hindsight = await look_back(
+        hindsight = await self._hindsight(old, owned)
+        if epoch == self._epoch:
+            places = {key: replay.look_back(hindsight) for key, replay in old.items()}
+            await self._read(old, places, owned, may_add)
+
+    async def _hindsight(
+        self, old: Mapping[str, Replay], owned: frozenset[Partition]
+    ) -> Hindsight | None:
+        """Find out what came after what replays, by segment key, have put off."""
+        return await look_back(
             {key: replay.old_members for key, replay in old.items()},
             min(replay.old_since for replay in old.values()),
             {partition.topic for partition in owned},
@@ -241,9 +269,6 @@ class Replays:
             self._decoder,
             self._journal,
         )
-        if epoch == self._epoch:
-            places = {key: replay.look_back(hindsight) for key, replay in old.items()}
-            await self._read(old, places, owned, may_add)
 
     async def _unreadable(self, error: Exception) -> None:
         """Tell that letters cannot be read, and wait: a second, doubling up to a minute."""

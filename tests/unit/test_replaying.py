@@ -196,9 +196,13 @@ def test_hindsight_that_is_outdated_itself_helps_nobody(scene: Scene) -> None:
 
 
 def test_a_probe_passes_over_what_is_too_old_without_counting_it(scene: Scene) -> None:
-    """Its time comes with the replay."""
+    """Its time comes with the replay, or with hindsight: for a probe one of them is enough."""
     scene.replay = scene.new(time.monotonic() - 1_000)
-    assert scene.apply(record("old", LONG_AGO), probing=True) == {}
+    records = [record("old", LONG_AGO), record("older", LONG_AGO)]
+    assert scene.apply(*records, probing=True) == {}
+    assert scene.replay.old_members == {"user/old"}
+    scene.replay.look_back(Hindsight(time.monotonic() - 1_000, {"vip": {}}))
+    assert scene.apply(*records, probing=True) == {}
     assert scene.replay.older == 0
     assert scene.journal.consumed == 0
 
