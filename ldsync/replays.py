@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,8 @@ _TROUBLE: Final = (OSError, RuntimeError, SourceError, StoreUnavailable)
 _LOOK_SECONDS: Final = 0.5
 _ROOM_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 60.0
+_FAILING_SECONDS: Final = 30.0
+"""How long a segment may fail during its replay; that of others waits meanwhile."""
 
 
 class Replays:
@@ -279,13 +282,20 @@ class Replays:
     async def _apply(
         self, replay: Replay, records: list[ParkedRecord], epoch: int, may_add: Callable[[], bool]
     ) -> None:
-        """Apply some records as soon as there is room, unless their segment fails again."""
-        while epoch == self._epoch and self._is_well(replay.segment):
-            if may_add() and not self._buffer.over_budget():
-                known = await replay.known(records)
-                if epoch == self._epoch:
-                    replay.apply(records, known)
-                return
+        """Apply some records as soon as there is room, unless their segment fails for long.
+
+        For less it is waited for: the next replay begins with the first letter again.
+        """
+        while epoch == self._epoch and not replay.interrupted:
+            wait = self._waiting.of(replay.segment)
+            if wait is None:
+                if may_add() and not self._buffer.over_budget():
+                    known = await replay.known(records)
+                    if epoch == self._epoch:
+                        replay.apply(records, known)
+                    return
+            elif wait.alone or time.monotonic() - wait.since > _FAILING_SECONDS:
+                break
             await asyncio.sleep(_ROOM_SECONDS)
         replay.interrupted = True
 

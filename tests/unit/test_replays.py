@@ -37,6 +37,7 @@ class Letters:
         self.places: dict[str, Any] = {"vip": {}}
         self.gate = asyncio.Semaphore(0)
         self.reads = 0
+        self.given = 0
         self.ended = 0
         self.failures = 0
         self.posted: list[Letter] = []
@@ -69,6 +70,7 @@ class Letters:
             raise OSError("no broker")
         for chunk in self.chunks if places else ():
             await self.gate.acquire()
+            self.given += 1
             yield chunk
         self.ended += 1
 
@@ -173,6 +175,23 @@ async def test_a_replay_that_is_interrupted_begins_again_when_the_segment_is_wel
         play.write()
         await eventually(lambda: events_of(logs, "segment.recovered"), "it is told")
     assert play.letters.reads == 2
+
+
+async def test_a_replay_goes_on_where_it_was_when_its_segment_fails_for_a_moment(
+    play: Play,
+) -> None:
+    """One that takes many requests would never end if each failure let it begin again."""
+    async with play.running():
+        play.replays.recovered(play.segment)
+        play.letters.gate.release()
+        await play.until_waiting("a")
+        now = time.monotonic()
+        play.waiting.failed(play.segment, now, now, "no", own=True)
+        play.letters.gate.release()
+        await eventually(lambda: play.letters.given == 2, "the second letter is read")
+        play.waiting.accepted(play.segment, now)
+        await play.until_waiting("a", "b")
+    assert play.letters.reads == 1
 
 
 async def test_letters_that_cannot_be_read_are_asked_for_again(play: Play) -> None:
