@@ -82,6 +82,11 @@ class Replay:
         self._accounts = [each for each in self._accounts if each.oldest is not None]
         return not self._accounts
 
+    @property
+    def left(self) -> int:
+        """How many of the letters that were read did not go through the buffer."""
+        return sum(map(len, self.kept.values()))
+
     async def known(self, records: Iterable[ParkedRecord]) -> dict[str, str]:
         """Return the newest stamps that are known of the members of some records."""
         return await self._versions.known(self.segment, [each.member for each in records])

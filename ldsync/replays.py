@@ -312,7 +312,9 @@ class Replays:
             del self._open[segment]
             self._mark(replay, owned)
             lack = self._lacks[segment]
-            left = max(0, asked - replay.replayed)
+            new = asked - lack.given_up
+            # A letter may be there twice; it does not stand for one that was not replayed.
+            left = lack.given_up + min(new, max(new - replay.replayed, replay.left))
             lack.changes += left - asked
             lack.given_up = left
             lack.older += replay.older

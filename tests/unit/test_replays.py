@@ -240,6 +240,22 @@ async def test_what_cannot_be_replayed_stays_parked_and_is_told_once(play: Play)
     )
 
 
+async def test_a_letter_that_is_there_twice_does_not_stand_for_one_that_cannot_be_replayed(
+    play: Play,
+) -> None:
+    """Letters are written at least once; the segment still lacks the other change."""
+    twice, gone = record("a", NOW, offset=1), record("b", NOW, offset=3, value=b"gone")
+    play.letters.chunks = ([twice, record("a", NOW, offset=2), gone],)
+    play.letters.gate.release()
+    async with play.running() as logs:
+        play.replays.recovered(play.segment)
+        await play.until_waiting("a")
+        play.write()
+        await eventually(lambda: logs, "it is told")
+    assert not events_of(logs, "segment.recovered")
+    assert play.divergence.rows()["vip"][0] == 1
+
+
 async def test_an_epoch_that_ends_during_a_replay_ends_it(play: Play) -> None:
     """P6: nothing of it is put into the buffer any more."""
     async with play.running() as logs:
