@@ -252,3 +252,35 @@ async def test_each_replica_replays_what_belongs_to_its_partitions(broker: Embed
             await hand.until(lambda hand=hand: diverged(hand) == 0, "it is well")
         await rig.until_settled()
         assert rig.sim.included("vip") == set(people(7))
+
+
+async def test_a_change_by_itself_belongs_to_the_partition_of_its_member(
+    broker: EmbeddedBroker,
+) -> None:
+    """P2: only who owns that knows what is newer, in memory; an older event took its place."""
+    async with rigged(broker, partitions=2, alone=False) as rig:
+        first = rig.work(park_after=1.0)
+        await rig.enter("moves", partition=1)
+        await rig.until_settled()
+        number = rig.sim.faults.add(FORBIDDEN)
+        await rig.write(rig.event("moves", entered=False, late=60.0), partition=1)
+        await rig.enter("stays", partition=0)
+        await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) >= 1)
+        await rig.enter("neighbour", audience="other")
+        parked = "ldsync_parked_changes_total"
+        await first.until(lambda: first.metric(parked) == 2, "they are parked")
+        await rig.until_committed(2)
+        await rig.until_committed(2, partition=1)
+        forms = sorted(dict(each.headers)["ldsync-value"] for each in await rig.letters())
+        assert forms == [b"change", b"original"]
+        second = rig.work()
+        for hand in (second, first):
+            await hand.until_assigned()
+        both = (first, second)
+        await first.until(lambda: sum(map(diverged, both)) == 2, "each knows its own")
+        await rig.enter("moves", partition=1, entered=False)
+        rig.sim.faults.remove(number)
+        for hand in (first, second):
+            await hand.until(lambda hand=hand: diverged(hand) == 0, "it is well")
+        await rig.until_settled()
+        assert rig.sim.included("vip") == {"stays"}
