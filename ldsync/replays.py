@@ -78,6 +78,7 @@ class Replays:
         self._open: dict[Segment, tuple[Replay, int, frozenset[Partition]]] = {}
         self._epoch = 0
         self._failures = 0
+        self._everywhere: Callable[[], Collection[Partition]] = frozenset
 
     def recovered(self, segment: Segment) -> None:
         """Note that a segment can be written; if it lacks something, that is replayed."""
@@ -96,14 +97,19 @@ class Replays:
         self._open.clear()
 
     async def run(
-        self, may_add: Callable[[], bool], owned: Callable[[], Collection[Partition]]
+        self,
+        may_add: Callable[[], bool],
+        owned: Callable[[], Collection[Partition]],
+        everywhere: Callable[[], Collection[Partition]],
     ) -> None:
         """Replay what was parked of segments that recover, for ever.
 
         Args:
             may_add: Whether changes may be put into the buffer.
             owned: The partitions whose changes these may be.
+            everywhere: Those in which something newer may be.
         """
+        self._everywhere = everywhere
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self._conclude()
@@ -159,7 +165,7 @@ class Replays:
         try:
             tried = await self._try(replay, places, mine, may_add)
             if not tried and replay.old_members:
-                hindsight = await self._hindsight({segment.key: replay}, mine)
+                hindsight = await self._hindsight({segment.key: replay})
                 if hindsight is not None and epoch == self._epoch:
                     places = {segment.key: replay.look_back(hindsight)}
                     tried = await self._try(replay, places, mine, may_add)
@@ -255,19 +261,17 @@ class Replays:
         }
         if not old:
             return
-        hindsight = await self._hindsight(old, owned)
+        hindsight = await self._hindsight(old)
         if epoch == self._epoch:
             places = {key: replay.look_back(hindsight) for key, replay in old.items()}
             await self._read(old, places, owned, may_add)
 
-    async def _hindsight(
-        self, old: Mapping[str, Replay], owned: frozenset[Partition]
-    ) -> Hindsight | None:
+    async def _hindsight(self, old: Mapping[str, Replay]) -> Hindsight | None:
         """Find out what came after what replays, by segment key, have put off."""
         return await look_back(
             {key: replay.old_members for key, replay in old.items()},
             min(replay.old_since for replay in old.values()),
-            {partition.topic for partition in owned},
+            {partition.topic for partition in self._everywhere()},
             self._dead_letters,
             self._decoder,
             self._journal,

@@ -104,7 +104,11 @@ class Worker:
                             self._dead_letters.reread(),
                             self._versions.watch(),
                             self._parking.run(self._may_park),
-                            self._parking.replay(self._may_park, lambda: self.source.assigned),
+                            self._parking.replay(
+                                self._may_park,
+                                lambda: self.source.assigned,
+                                lambda: self.source.all_partitions,
+                            ),
                             self._parking.recalling.run(lambda: self.source.assigned),
                         )
                     ]

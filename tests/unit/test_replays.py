@@ -13,18 +13,18 @@ from structlog.testing import capture_logs
 
 from ldsync.divergence import Divergence, Lack
 from ldsync.replays import Replays
+from ldsync.sync.ledger import Partition
 from ldsync.sync.waiting import Waiting
 from tests.support.core import partition, segment
 from tests.support.eventually import eventually
 from tests.support.worker_rig import events_of
-from tests.unit.test_replaying import NOW, Scene, record
+from tests.unit.test_replaying import LONG_AGO, NOW, Scene, record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 
     from ldsync.kafka.letter import Letter
     from ldsync.kafka.parked_record import ParkedRecord
-    from ldsync.sync.ledger import Partition
 
 
 class Letters:
@@ -41,6 +41,16 @@ class Letters:
         self.ended = 0
         self.failures = 0
         self.posted: list[Letter] = []
+        self.asked: set[str] = set()
+
+    @property
+    def later(self) -> Letters:
+        """It plays that part as well."""
+        return self
+
+    async def bounds(self, topics: set[str], _since_ms: int) -> None:
+        """Say that the topics do not reach back."""
+        self.asked = topics
 
     def post(self, letter: Letter) -> None:
         """Take a marker."""
@@ -95,8 +105,11 @@ class Play:
     async def running(self) -> AsyncIterator[list[Any]]:
         """Let it run; what is logged."""
         owned = frozenset({partition(0)})
+        places = owned | {Partition("elsewhere", 0)}
         with capture_logs() as logs:
-            task = asyncio.create_task(self.replays.run(lambda: self.may_add, lambda: owned))
+            task = asyncio.create_task(
+                self.replays.run(lambda: self.may_add, lambda: owned, lambda: places)
+            )
             try:
                 yield cast("list[Any]", logs)
             finally:
@@ -254,6 +267,17 @@ async def test_a_letter_that_is_there_twice_does_not_stand_for_one_that_cannot_b
         await eventually(lambda: logs, "it is told")
     assert not events_of(logs, "segment.recovered")
     assert play.divergence.rows()["vip"][0] == 1
+
+
+async def test_what_came_later_is_looked_for_in_all_topics(play: Play) -> None:
+    """R9: also where others own every partition; a store that is shared forgets, too."""
+    play.lack.oldest = float("-inf")
+    play.letters.chunks = ([record("a", LONG_AGO)],)
+    play.letters.gate.release()
+    async with play.running() as logs:
+        play.replays.recovered(play.segment)
+        await eventually(lambda: events_of(logs, "replay.looked_back"), "it is told")
+    assert play.letters.asked == {"events", "elsewhere"}
 
 
 async def test_an_epoch_that_ends_during_a_replay_ends_it(play: Play) -> None:
