@@ -164,7 +164,7 @@ class Replays:
         mine = frozenset(owned())
         try:
             tried = await self._try(replay, places, mine, may_add)
-            if not tried and replay.old_members:
+            if not tried and replay.old_members and self._waiting.of(segment):
                 hindsight = await self._hindsight({segment.key: replay})
                 if hindsight is not None and epoch == self._epoch:
                     places = {segment.key: replay.look_back(hindsight)}
