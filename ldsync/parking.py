@@ -115,11 +115,14 @@ class Parking:
                 await self._park(may_park)
 
     async def replay(
-        self, may_add: Callable[[], bool], owned: Callable[[], Collection[Partition]]
+        self,
+        may_add: Callable[[], bool],
+        owned: Callable[[], Collection[Partition]],
+        everywhere: Callable[[], Collection[Partition]],
     ) -> None:
         """Replay what was parked, for ever; see `Replays.run`."""
         if self._dead_letters.replays:
-            await self._replays.run(may_add, owned)
+            await self._replays.run(may_add, owned, everywhere)
 
     async def _park(self, may_park: Callable[[], bool]) -> None:
         parked: Counter[Segment] = Counter()

@@ -82,6 +82,11 @@ class Replay:
         self._accounts = [each for each in self._accounts if each.oldest is not None]
         return not self._accounts
 
+    @property
+    def left(self) -> int:
+        """How many of the letters that were read did not go through the buffer."""
+        return sum(map(len, self.kept.values()))
+
     async def known(self, records: Iterable[ParkedRecord]) -> dict[str, str]:
         """Return the newest stamps that are known of the members of some records."""
         return await self._versions.known(self.segment, [each.member for each in records])
@@ -97,7 +102,8 @@ class Replay:
 
         Each is replaced by the newest that is known of its member (R6), also by what came later and
         has the same version: parking had noted which of them was the last. `probing` if they are
-        only to show whether their segment is well: what is too old is left for later then.
+        only to show whether their segment is well: what is too old is left for later then, and
+        hindsight on one of them is enough.
         """
         waiting = self._buffer.waiting(self.segment)
         since = self._horizon()
@@ -113,22 +119,23 @@ class Replay:
                     change = change._replace(stamp=other)
             at = to_epoch_seconds(change.stamp)
             if since is not None and (at is None or at < since):
-                if not probing:
-                    self._put_off(record, at)
+                self._put_off(record, at, probing=probing)
                 continue
             found[record.partition].append((record, change))
         for partition, pairs in found.items():
             self._add(partition, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
         self._journal.ended(self._buffer.take_ended())
-        self._journal.fallbacks(self._decoder.fallbacks)
+        self._decoder.forget_fallbacks()
 
-    def _put_off(self, record: ParkedRecord, at: float | None) -> None:
+    def _put_off(self, record: ParkedRecord, at: float | None, *, probing: bool) -> None:
         """Leave a record for when it is known what came after it; at a second time for good."""
         if self._may_look_back and at is not None:
+            if probing and self.old_members:
+                return
             self._old[record.place].append(record.at)
             self.old_members.add(record.member)
             self.old_since = min(self.old_since, at)
-        else:
+        elif not probing:
             self._leave(record.place, [record.at])
 
     def _leave(self, place: Partition, letters: Collection[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ldsync.divergence import Divergence
     from ldsync.engage.decoder import Decoder
+    from ldsync.hindsight import Hindsight
     from ldsync.kafka.dead_letters import DeadLetters
     from ldsync.kafka.parked_record import ParkedRecord
     from ldsync.kafka.standing import Places
@@ -34,6 +36,8 @@ _TROUBLE: Final = (OSError, RuntimeError, SourceError, StoreUnavailable)
 _LOOK_SECONDS: Final = 0.5
 _ROOM_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 60.0
+_FAILING_SECONDS: Final = 30.0
+"""How long a segment may fail during its replay; that of others waits meanwhile."""
 
 
 class Replays:
@@ -74,6 +78,7 @@ class Replays:
         self._open: dict[Segment, tuple[Replay, int, frozenset[Partition]]] = {}
         self._epoch = 0
         self._failures = 0
+        self._everywhere: Callable[[], Collection[Partition]] = frozenset
 
     def recovered(self, segment: Segment) -> None:
         """Note that a segment can be written; if it lacks something, that is replayed."""
@@ -92,29 +97,39 @@ class Replays:
         self._open.clear()
 
     async def run(
-        self, may_add: Callable[[], bool], owned: Callable[[], Collection[Partition]]
+        self,
+        may_add: Callable[[], bool],
+        owned: Callable[[], Collection[Partition]],
+        everywhere: Callable[[], Collection[Partition]],
     ) -> None:
         """Replay what was parked of segments that recover, for ever.
 
         Args:
             may_add: Whether changes may be put into the buffer.
             owned: The partitions whose changes these may be.
+            everywhere: Those in which something newer may be.
         """
+        self._everywhere = everywhere
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             self._conclude()
-            for segment in self._take(self._silent):
-                await self._probe(segment, owned)
+            epoch = self._epoch
+            for segment in self._take(self._silent) if may_add() else ():
+                if epoch == self._epoch:
+                    await self._probe(segment, may_add, owned)
             well = [each for each in self._take(self._well) if self._may_gain(each)]
             if well:
                 await self._replay({each.key: self._new(each) for each in well}, may_add, owned)
 
     def _take(self, segments: set[Segment]) -> list[Segment]:
-        """Take those whose letters are all in the topic; forget those that need nothing now."""
-        segments.intersection_update(self._lacks.keys() - self._open.keys())
-        safe = [segment for segment in segments if self._lacks[segment].unsafe == 0]
-        segments.difference_update(safe)
-        return safe
+        """Take those whose letters are all in the topic and that are not being replayed.
+
+        Those that lack nothing any more are forgotten.
+        """
+        segments.intersection_update(self._lacks)
+        ready = [each for each in segments - self._open.keys() if not self._lacks[each].unsafe]
+        segments.difference_update(ready)
+        return ready
 
     def _is_well(self, segment: Segment) -> bool:
         return segment in self._lacks and self._waiting.of(segment) is None
@@ -135,27 +150,53 @@ class Replays:
             self._journal,
         )
 
-    async def _probe(self, segment: Segment, owned: Callable[[], Collection[Partition]]) -> None:
+    async def _probe(
+        self,
+        segment: Segment,
+        may_add: Callable[[], bool],
+        owned: Callable[[], Collection[Partition]],
+    ) -> None:
         """Have one parked change tried, of a segment that has no other to show that it is well."""
         epoch = self._epoch
         replay = self._new(segment)
         places = self._dead_letters.parked.take([segment.key])
         self._dead_letters.parked.give_back(places)
-        letters = self._dead_letters.parked.read(places, self._dead_letters.options, owned())
+        mine = frozenset(owned())
         try:
-            async with aclosing(letters) as chunks:
-                async for chunk in chunks:
-                    known = await replay.known(chunk)
-                    for record in chunk:
-                        if epoch != self._epoch or self._buffer.waiting(segment):
-                            return
-                        replay.apply([record], known, probing=True)
-            if epoch == self._epoch and not replay.replayed:
+            tried = await self._try(replay, places, mine, may_add)
+            if not tried and replay.old_members and self._waiting.of(segment):
+                hindsight = await self._hindsight({segment.key: replay})
+                if hindsight is not None and epoch == self._epoch:
+                    places = {segment.key: replay.look_back(hindsight)}
+                    tried = await self._try(replay, places, mine, may_add)
+            if epoch == self._epoch and not tried:
                 self._well.add(segment)  # nothing can be tried: that is told, unless it waits
         except _TROUBLE as error:
             if epoch == self._epoch:
                 self._silent.add(segment)
             await self._unreadable(error)
+
+    async def _try(
+        self,
+        replay: Replay,
+        places: Mapping[str, Places],
+        owned: frozenset[Partition],
+        may_add: Callable[[], bool],
+    ) -> bool:
+        """Apply one of the letters that stand there; whether there is nothing more to be tried."""
+        epoch, segment = self._epoch, replay.segment
+        letters = self._dead_letters.parked.read(places, self._dead_letters.options, owned)
+        async with aclosing(letters) as chunks:
+            async for chunk in chunks:
+                known = await replay.known(chunk)
+                for record in chunk:
+                    if epoch != self._epoch or self._buffer.waiting(segment):
+                        return True
+                    if not may_add():
+                        self._silent.add(segment)
+                        return True
+                    replay.apply([record], known, probing=True)
+        return epoch != self._epoch or replay.replayed > 0
 
     async def _replay(
         self,
@@ -220,17 +261,21 @@ class Replays:
         }
         if not old:
             return
-        hindsight = await look_back(
+        hindsight = await self._hindsight(old)
+        if epoch == self._epoch:
+            places = {key: replay.look_back(hindsight) for key, replay in old.items()}
+            await self._read(old, places, owned, may_add)
+
+    async def _hindsight(self, old: Mapping[str, Replay]) -> Hindsight | None:
+        """Find out what came after what replays, by segment key, have put off."""
+        return await look_back(
             {key: replay.old_members for key, replay in old.items()},
             min(replay.old_since for replay in old.values()),
-            {partition.topic for partition in owned},
+            {partition.topic for partition in self._everywhere()},
             self._dead_letters,
             self._decoder,
             self._journal,
         )
-        if epoch == self._epoch:
-            places = {key: replay.look_back(hindsight) for key, replay in old.items()}
-            await self._read(old, places, owned, may_add)
 
     async def _unreadable(self, error: Exception) -> None:
         """Tell that letters cannot be read, and wait: a second, doubling up to a minute."""
@@ -241,13 +286,20 @@ class Replays:
     async def _apply(
         self, replay: Replay, records: list[ParkedRecord], epoch: int, may_add: Callable[[], bool]
     ) -> None:
-        """Apply some records as soon as there is room, unless their segment fails again."""
-        while epoch == self._epoch and self._is_well(replay.segment):
-            if may_add() and not self._buffer.over_budget():
-                known = await replay.known(records)
-                if epoch == self._epoch:
-                    replay.apply(records, known)
-                return
+        """Apply some records as soon as there is room, unless their segment fails for long.
+
+        For less it is waited for: the next replay begins with the first letter again.
+        """
+        while epoch == self._epoch and not replay.interrupted:
+            wait = self._waiting.of(replay.segment)
+            if wait is None:
+                if may_add() and not self._buffer.over_budget():
+                    known = await replay.known(records)
+                    if epoch == self._epoch:
+                        replay.apply(records, known)
+                    return
+            elif wait.alone or time.monotonic() - wait.since > _FAILING_SECONDS:
+                break
             await asyncio.sleep(_ROOM_SECONDS)
         replay.interrupted = True
 
@@ -264,10 +316,12 @@ class Replays:
             del self._open[segment]
             self._mark(replay, owned)
             lack = self._lacks[segment]
-            left = max(0, asked - replay.replayed)
+            new = asked - lack.given_up
+            # A letter may be there twice; it does not stand for one that was not replayed.
+            left = lack.given_up + min(new, max(new - replay.replayed, replay.left))
             lack.changes += left - asked
             lack.given_up = left
-            lack.older = replay.older
+            lack.older += replay.older
             recovered = lack.changes == 0
             if recovered:
                 del self._lacks[segment]

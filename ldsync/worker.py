@@ -104,7 +104,11 @@ class Worker:
                             self._dead_letters.reread(),
                             self._versions.watch(),
                             self._parking.run(self._may_park),
-                            self._parking.replay(self._may_park, lambda: self.source.assigned),
+                            self._parking.replay(
+                                self._may_park,
+                                lambda: self.source.assigned,
+                                lambda: self.source.all_partitions,
+                            ),
                             self._parking.recalling.run(lambda: self.source.assigned),
                         )
                     ]
@@ -445,7 +449,8 @@ class Worker:
     async def _flush_everything(self, seconds: float, *, revoking: bool = False) -> bool:
         """Write all that waits, whatever its age; say whether that was done within `seconds`.
 
-        While partitions are revoked there is nothing to wait for when the membership is lost (R4).
+        While partitions are revoked there is nothing to wait for when the membership is lost (R4);
+        and there never is when all that is left has been put off for longer.
         """
         started = time.monotonic()
         self._buffer.drain(started, on=True)
@@ -455,8 +460,11 @@ class Worker:
                 while not (self._buffer.empty and self._dead_letters.empty):
                     if revoking and not self.source.is_member:
                         return False
-                    if self._buffer.empty:
+                    put_off = self._is_put_off(started + seconds)
+                    if self._buffer.empty or put_off:
                         await self._dead_letters.flush()
+                        if put_off:
+                            return False
                         continue
                     self._landed.clear()
                     with contextlib.suppress(TimeoutError):
@@ -469,6 +477,13 @@ class Worker:
             self._buffer.drain(now, on=False)
             self._metrics.drain_duration.set(now - started)
         return True
+
+    def _is_put_off(self, until: float) -> bool:
+        """Say whether there are changes, and none of them may be written before a time."""
+        if self._buffer.empty or self._buffer.in_flight:
+            return False
+        deadline = self._buffer.next_deadline()
+        return deadline is not None and deadline >= until
 
     def _enter(self, state: State) -> None:
         self.state = move(self.state, state)

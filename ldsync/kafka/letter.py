@@ -97,7 +97,7 @@ class Letter:
     """A record on its way into a dead-letter topic.
 
     `to` is that topic. `origin` is None for a change whose record was not found again: `value` is
-    the change then, as JSON, and `owner` one of the partitions that its record may have come from.
+    the change then, as JSON, and `owner` the partition of its member as far as that is known.
     `number` is the partition that a marker is for; what is no marker goes by its key. `reason` is a
     code, `detail` says more where there is more to say.
     """

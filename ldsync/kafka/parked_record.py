@@ -129,7 +129,7 @@ def _alone(value: bytes | None) -> Alone | None:
 
 def _marker(record: ConsumerRecord) -> Marker | None:
     content = orjson.loads(record.value or b"")
-    if content["format"] != REPLAYED:
+    if content["format"] != REPLAYED or not isinstance(content["segment"], str):
         return None
     owned = content.get("partitions")
     return Marker(

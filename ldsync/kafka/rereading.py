@@ -21,6 +21,7 @@ from ldsync.kafka.letter import Letter, Refusal, change_json, letter_of
 from ldsync.kafka.letter_topics import topic_for
 from ldsync.kafka.scan import scan
 from ldsync.sync.change import Change, includes
+from ldsync.sync.ledger import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ldsync.engage.decoder import Found
     from ldsync.sync.batch import Batch
     from ldsync.sync.change import Segment
-    from ldsync.sync.ledger import Partition
 
 _GATHER_SECONDS: Final = 0.1
 
@@ -168,6 +168,8 @@ class Rejections:
         epoch, started, records, asked = self._epoch, time.monotonic(), 0, len(wanted)
         trouble = ""
         read = self._new_decoder().read
+        owners: dict[tuple[str, str], Partition | None]
+        owners = dict.fromkeys((segment, member) for segment, member, _ in wanted)
         try:
             async with aclosing(
                 scan(self._kafka, ranges, self._settings.timeout_seconds, options)
@@ -176,7 +178,7 @@ class Rejections:
                     if epoch != self._epoch:
                         return
                     records += len(chunk)
-                    self._pick(chunk, wanted, read)
+                    self._pick(chunk, wanted, owners, read)
                     if not wanted:
                         break
                     await self._room()
@@ -186,7 +188,7 @@ class Rejections:
             return
         missing = len(wanted)
         for key, found in wanted.items():
-            self._post_changes(key, found)
+            self._post_changes(key, found, owners[key[:2]])
         self._log.log(
             30 if missing else 20,
             "dead_letters.reread",
@@ -201,8 +203,10 @@ class Rejections:
         self,
         records: list[ConsumerRecord],
         wanted: dict[Wanted, list[_Refused]],
+        owners: dict[tuple[str, str], Partition | None],
         read: Callable[[bytes | None, int], Found],
     ) -> None:
+        """Write letters for what is found; note of which partition the members are."""
         for record in records:
             found = read(record.value, record.timestamp)
             changes: tuple[Change, ...] = ()
@@ -212,6 +216,8 @@ class Rejections:
                 changes = found.changes
             for target, member, stamp in changes:
                 key = (target.segment.key, member, stamp)
+                if key[:2] in owners:
+                    owners[key[:2]] = Partition(record.topic, record.partition)
                 for refused in wanted.pop(key, ()):
                     to = topic_for(self._settings, record.topic)
                     refusal = Refusal(key[0], member, refused.attempts)
@@ -227,18 +233,20 @@ class Rejections:
                         ),
                     )
 
-    def _post_changes(self, key: Wanted, found: list[_Refused]) -> None:
+    def _post_changes(self, key: Wanted, found: list[_Refused], owner: Partition | None) -> None:
         """Write changes of which there is no record: retention took it, or it was not found.
 
         Nor is it where the records of its batch are if it is another change, the newest that was
-        known of its member (R6).
+        known of its member (R6). Then the record is there in whose place that was put, and says to
+        which partition the member belongs: who owns that knows what is newer, and is to replay it.
         """
         _, member, stamp = key
         for refused in found:
             segment = refused.segment
+            place = owner or refused.owner
             value = change_json(segment, member, included=includes(stamp), version=stamp[:-1])
             letter = Letter(
-                topic_for(self._settings, refused.owner.topic),
+                topic_for(self._settings, place.topic),
                 member.partition("/")[2].encode(),
                 value,
                 None,
@@ -246,7 +254,7 @@ class Rejections:
                 refused.receipt,
                 refused.detail,
                 Refusal(segment.key, member, refused.attempts),
-                owner=refused.owner,
+                owner=place,
             )
             self._hand_on(refused, letter)
 

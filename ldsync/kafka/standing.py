@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
+from math import inf
 from typing import TYPE_CHECKING
 
 from ldsync.kafka.parked_record import Marker
@@ -68,12 +69,13 @@ class Standing:
                 at += 1
 
     def outstanding(self) -> dict[str, tuple[int, Places]]:
-        """Return how many letters of each segment still stand, and where."""
+        """Return how many letters of each segment still stand, and where: only where some do."""
         found: dict[str, tuple[int, Places]] = {}
         for segment, places in self._letters.items():
-            count = sum(each.settled.count(0) for each in places.values())
-            if count:
-                found[segment] = count, {place: _ranges(each) for place, each in places.items()}
+            counts = {place: each.settled.count(0) for place, each in places.items()}
+            standing = {place: _ranges(places[place]) for place, count in counts.items() if count}
+            if standing:
+                found[segment] = sum(counts.values()), standing
         return found
 
 
@@ -87,14 +89,12 @@ def _ranges(letters: _Letters) -> list[tuple[int, int]]:
 
 def runs(wanted: Iterable[int], others: Iterable[int]) -> list[tuple[int, int]]:
     """Return the fewest ranges that hold all wanted numbers and none of the others."""
+    numbers = sorted(wanted)
     found: list[tuple[int, int]] = []
-    broken = True
-    for number, is_wanted in sorted([*((n, True) for n in wanted), *((n, False) for n in others)]):
-        if not is_wanted:
-            broken = True
-        elif broken:
-            found.append((number, number + 1))
-            broken = False
-        else:
-            found[-1] = found[-1][0], number + 1
+    at = 0
+    for other in (*sorted(others), inf):
+        end = bisect_left(numbers, other, at)
+        if end > at:
+            found.append((numbers[at], numbers[end - 1] + 1))
+        at = end
     return found

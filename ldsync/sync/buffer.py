@@ -366,7 +366,12 @@ class Buffer:
             self._reschedule(lane, now)
 
     def hurry(self, now: float) -> None:
-        """Have what was put off tried at once; blocked members stay blocked (R1)."""
+        """Have what was put off tried at once; blocked members stay blocked (R1).
+
+        Also what is still to come of segments of which all was parked.
+        """
+        for segment, (failures, _) in self._troubles.items():
+            self._troubles[segment] = failures, 0.0
         for lane in self._lanes.values():
             lane.not_before = 0.0
             self._reschedule(lane, now)

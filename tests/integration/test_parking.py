@@ -186,6 +186,21 @@ async def test_a_change_older_than_the_horizon_stays_parked(rig: Rig) -> None:
     assert rig.sim.included("vip") == {"new"}
 
 
+async def test_a_segment_of_which_all_is_parked_and_old_is_tried_with_hindsight(rig: Rig) -> None:
+    """R9: nothing else would ever show it well; what came later is read before, as for a replay."""
+    hand = rig.work(park_after=1.0, max_entries=2)
+    number = await left_alone(rig, hand, "old", "older")
+    await hand.until(lambda: parked(hand) == 2, "what is too old is parked")
+    with capture_logs() as logs:
+        await hand.until(lambda: events_of(logs, "replay.looked_back"), "it is asked what is newer")
+        tried = rig.sim.faults.befallen(number)
+        await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) > tried)
+        rig.sim.faults.remove(number)
+        await hand.until(lambda: events_of(logs, "segment.recovered"), "it is well")
+    await rig.until_settled()
+    assert rig.sim.included("vip") == {"old", "older"}
+
+
 async def test_without_replays_a_segment_stays_diverged(rig: Rig) -> None:
     """The operator wants to look first."""
     hand = rig.work(park_after=1.0, dead_letters={"replay_on_recovery": False})

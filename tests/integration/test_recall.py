@@ -13,6 +13,9 @@ from tests.support.worker_rig import Hand, Rig, events_of, people, rigged
 UNKNOWN_TOPIC = 3
 FORBIDDEN = Fault(route="patch_segment", segment="vip", status=403, message="not you")
 
+KEYS = (b"k-0", b"k-1")
+"""Of records whose letters stand in different partitions of the dead-letter topic."""
+
 
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
@@ -28,10 +31,10 @@ async def rig(broker: EmbeddedBroker) -> AsyncIterator[Rig]:
         yield rig
 
 
-async def parked_by(rig: Rig, hand: Hand, *users: str) -> int:
+async def parked_by(rig: Rig, hand: Hand, *users: str, key: bytes | None = None) -> int:
     """Have changes of a segment parked by a worker, which ends then; the number of its fault."""
     number = rig.sim.faults.add(FORBIDDEN)
-    await rig.enter(*users)
+    await rig.write(*[rig.event(user) for user in users], key=key)
     await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) >= 1)
     await rig.enter("neighbour", audience="other")
     parked = "ldsync_parked_changes_total"
@@ -68,6 +71,24 @@ async def test_after_a_restart_a_segment_is_diverged_and_gets_what_was_parked(ri
     assert (line["segments"], line["changes"]) == (0, 0)
     assert diverged(last) == 0
     assert last.metric("ldsync_dead_letters_total", reason="replayed") == 0
+
+
+async def test_what_was_parked_since_a_replay_is_found_beside_letters_that_are_done(
+    rig: Rig,
+) -> None:
+    """In other partitions of the dead-letter topic: the letters of one stand for nothing more."""
+    one, other = KEYS
+    number = await parked_by(rig, rig.work(park_after=1.0), "a", key=one)
+    rig.sim.faults.remove(number)
+    hand = rig.work()
+    await hand.until(lambda: rig.sim.included("vip") == {"a"}, "it is replayed")
+    await hand.until(lambda: diverged(hand) == 0, "it is well")
+    await hand.stop()
+    number = await parked_by(rig, rig.work(park_after=1.0), "b", key=other)
+    assert len({each.partition for each in await rig.letters()}) == 2
+    rig.sim.faults.remove(number)
+    hand = rig.work()
+    await hand.until(lambda: rig.sim.included("vip") == {"a", "b"}, "that is replayed, too")
 
 
 async def test_what_came_since_wins_over_what_was_parked_before_a_restart(rig: Rig) -> None:
@@ -231,3 +252,35 @@ async def test_each_replica_replays_what_belongs_to_its_partitions(broker: Embed
             await hand.until(lambda hand=hand: diverged(hand) == 0, "it is well")
         await rig.until_settled()
         assert rig.sim.included("vip") == set(people(7))
+
+
+async def test_a_change_by_itself_belongs_to_the_partition_of_its_member(
+    broker: EmbeddedBroker,
+) -> None:
+    """P2: only who owns that knows what is newer, in memory; an older event took its place."""
+    async with rigged(broker, partitions=2, alone=False) as rig:
+        first = rig.work(park_after=1.0)
+        await rig.enter("moves", partition=1)
+        await rig.until_settled()
+        number = rig.sim.faults.add(FORBIDDEN)
+        await rig.write(rig.event("moves", entered=False, late=60.0), partition=1)
+        await rig.enter("stays", partition=0)
+        await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) >= 1)
+        await rig.enter("neighbour", audience="other")
+        parked = "ldsync_parked_changes_total"
+        await first.until(lambda: first.metric(parked) == 2, "they are parked")
+        await rig.until_committed(2)
+        await rig.until_committed(2, partition=1)
+        forms = sorted(dict(each.headers)["ldsync-value"] for each in await rig.letters())
+        assert forms == [b"change", b"original"]
+        second = rig.work()
+        for hand in (second, first):
+            await hand.until_assigned()
+        both = (first, second)
+        await first.until(lambda: sum(map(diverged, both)) == 2, "each knows its own")
+        await rig.enter("moves", partition=1, entered=False)
+        rig.sim.faults.remove(number)
+        for hand in (first, second):
+            await hand.until(lambda hand=hand: diverged(hand) == 0, "it is well")
+        await rig.until_settled()
+        assert rig.sim.included("vip") == {"stays"}

@@ -81,6 +81,23 @@ async def test_a_drain_waits_for_members_in_their_settle_time(rig: Rig) -> None:
     assert await rig.committed() == {0: 1}
 
 
+async def test_a_drain_does_not_wait_for_what_is_put_off_for_longer(rig: Rig) -> None:
+    """As that of a segment which waits for a person: nobody gains, and neighbours would wait."""
+    hand = rig.work(operator=3600.0, longest_operator=3600.0, drain=LIMIT + 10.0)
+    rig.sim.faults.add(Fault(route="patch_segment", segment="vip", status=403))
+    await rig.enter("a")
+    await hand.until(lambda: hand.metric("ldsync_segments_waiting") == 1, "it waits")
+    await rig.enter("neighbour", audience="other")
+    await rig.write(b"no JSON")
+    await hand.until_consumed(3)
+    with capture_logs() as logs:
+        await hand.stop()
+    assert rig.sim.included("other") == {"neighbour"}
+    (line,) = events_of(logs, "drain.incomplete")
+    assert line["changes"] == 1
+    assert len(await rig.letters()) == 1
+
+
 async def test_a_stop_before_the_assignment_ends_at_once(rig: Rig) -> None:
     """Nothing was consumed, so there is nothing to wait for."""
     rig.broker.fail(Api.JOIN_GROUP, *[14] * 1000)

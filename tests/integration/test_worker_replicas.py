@@ -370,3 +370,37 @@ async def test_memory_for_several_replicas_on_a_topic_without_keys_is_warned_of(
         await rig.until_settled()
     assert 1 <= len(events_of(logs, "ordering.unsafe")) <= 2
     assert "Key the topic by user" in events_of(logs, "ordering.unsafe")[0]["detail"]
+
+
+async def test_what_replicas_parked_apart_ends_in_the_newest(rig: Rig, redis: RealRedis) -> None:
+    """R7, R9: each replays its own part, in whatever order, also after both were replaced."""
+    options = {"redis_url": redis.url, "park_after": 1.0}
+    one, two = rig.work(**options), rig.work(**options)
+    await one.until_assigned()
+    await two.until_assigned()
+    number = rig.sim.faults.add(Fault(route="patch_segment", segment="vip", status=403))
+    users = people(20)
+    for turn, user in enumerate(users):
+        events = [rig.event(user, entered=turn % 2 == 0), rig.event(user, entered=turn % 2 == 1)]
+        for at, event in enumerate(events):
+            await rig.write(event, partition=(turn // 2 + at) % 2)
+    await rig.sim.log.until(lambda: rig.sim.faults.befallen(number) >= 2)
+    for partition in (0, 1):
+        await rig.enter(f"n-{partition}", audience="other", partition=partition)
+    parked = "ldsync_parked_changes_total"
+    both = (one, two)
+    await one.until(lambda: sum(each.metric(parked) for each in both) == 40, "they are parked")
+    await rig.until_committed(21)
+    await rig.until_committed(21, partition=1)
+    for hand in both:
+        await hand.stop()
+    one, two = rig.work(**options), rig.work(**options)
+    await one.until_assigned()
+    await two.until_assigned()
+    for hand in (one, two):
+        await hand.until(lambda hand=hand: hand.metric("ldsync_segments_diverged") == 1, "known")
+    rig.sim.faults.remove(number)
+    for hand in (one, two):
+        await hand.until(lambda hand=hand: hand.metric("ldsync_segments_diverged") == 0, "well")
+    await rig.until_settled()
+    assert rig.sim.included("vip") == set(users[1::2])

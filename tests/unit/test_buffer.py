@@ -279,6 +279,20 @@ def test_what_is_put_off_is_hurried_when_a_person_says_so(intake: Intake) -> Non
     assert intake.buffer.take(9.9) is None
 
 
+def test_what_comes_after_all_was_parked_is_hurried_as_well(intake: Intake) -> None:
+    """The person has seen to the segment, though nothing of it is here at that moment."""
+    vip = target()
+    intake.add(vip, "a")
+    intake.buffer.give_back(intake.take(2.0), 2.0, not_before=3600.0)
+    parked = intake.buffer.park(vip.segment, 3.0)
+    assert parked is not None
+    intake.buffer.release(parked, 3.0)
+    intake.buffer.hurry(4.0)
+    intake.add(vip, "b", now=5.0)
+    again = intake.take(7.0)
+    assert (set(again.changes), again.attempt) == ({"user/b"}, 2)
+
+
 def test_the_longest_wait_counts_when_several_writes_fail() -> None:
     """An earlier answer may have asked for more patience than a later one."""
     intake, vip = Intake(Limits(max_size=1, writes_per_segment=2)), target()

@@ -34,7 +34,8 @@ class Scene:
         """Nothing is known yet, and everything will be remembered."""
         self.decoder = Decoder(Mapping())
         self.buffer = Buffer(Limits(max_age=0.0), Budget())
-        self.journal = Journal(Metrics())
+        self.metrics = Metrics()
+        self.journal = Journal(self.metrics)
         self.remember(1_000)
         self.segment = self.change("u", NOW).target.segment
         self.replay = self.new(time.monotonic())
@@ -105,6 +106,16 @@ def test_a_replayed_change_is_what_it_was_and_holds_nothing_that_is_committed(
     assert batch.lane.needed() == {partition(0): (7, 8)}
     scene.buffer.settle(batch, 0.0)
     assert scene.replay.settled
+
+
+def test_what_an_event_needed_when_it_was_new_is_not_counted_once_more(scene: Scene) -> None:
+    """Such as another time than its own, which it does not have."""
+    event = engage_event("u", "vip", True, NOW) | {"timestamp": None}
+    assert len(scene.apply(record("u", NOW, value=orjson.dumps(event)))) == 1
+    sample = scene.metrics.registry.get_sample_value
+    name = "ldsync_event_time_fallbacks_total"
+    assert sample(name, {"reason": "missing_timestamp"}) == 0
+    assert not any(scene.decoder.fallbacks.values())
 
 
 @pytest.mark.parametrize(
@@ -185,9 +196,13 @@ def test_hindsight_that_is_outdated_itself_helps_nobody(scene: Scene) -> None:
 
 
 def test_a_probe_passes_over_what_is_too_old_without_counting_it(scene: Scene) -> None:
-    """Its time comes with the replay."""
+    """Its time comes with the replay, or with hindsight: for a probe one of them is enough."""
     scene.replay = scene.new(time.monotonic() - 1_000)
-    assert scene.apply(record("old", LONG_AGO), probing=True) == {}
+    records = [record("old", LONG_AGO), record("older", LONG_AGO)]
+    assert scene.apply(*records, probing=True) == {}
+    assert scene.replay.old_members == {"user/old"}
+    scene.replay.look_back(Hindsight(time.monotonic() - 1_000, {"vip": {}}))
+    assert scene.apply(*records, probing=True) == {}
     assert scene.replay.older == 0
     assert scene.journal.consumed == 0
 

@@ -74,6 +74,12 @@ def test_what_no_marker_is_about_still_stands() -> None:
     }
 
 
+def test_a_partition_whose_letters_are_all_done_is_not_read_again() -> None:
+    """Others of the same segment may still stand elsewhere."""
+    found = standing(parked(1), parked(2, place=OTHER), marker((1, 2)))
+    assert found == {"vip": (1, {OTHER: [(2, 3)]})}
+
+
 @pytest.mark.parametrize(
     "found",
     [
@@ -172,6 +178,19 @@ def test_many_ranges_take_several_markers() -> None:
             Letter("dead", None, b'{"format": "x"}', None, "replayed", NOTHING, number=0),
             "g",
             id="another format",
+        ),
+        pytest.param(
+            Letter(
+                "dead",
+                None,
+                b'{"format": "ldsync-replayed/1", "segment": ["vip", "other"]}',
+                None,
+                "replayed",
+                NOTHING,
+                number=0,
+            ),
+            "g",
+            id="of several segments",
         ),
     ],
 )
