@@ -50,15 +50,16 @@ class RedisConnection:
         client = Redis.from_url(
             self._url,
             protocol=2,
-            socket_timeout=self._timeout,
             socket_connect_timeout=self._timeout,
             # Once more, at once: a connection that was idle may have been closed on the way.
             retry=Retry(NoBackoff(), 1),
             # Or it would look its own version up on disk, while the event loop waits.
             driver_info=None,
         )
-        # As an argument of `from_url` the address in the URL would win.
-        client.connection_pool.connection_kwargs.update(node)
+        # As arguments of `from_url` those in the URL would win. The time is limited here: with a
+        # limit of its own the client sends by `asyncio.wait_for`, in which Python 3.11 can lose a
+        # cancellation, and who is told to end goes on for ever.
+        client.connection_pool.connection_kwargs.update(node, socket_timeout=None)
         return client
 
     async def run(self, script: str, keys: Sequence[str], *args: str | int | bytes) -> Any:

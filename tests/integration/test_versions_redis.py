@@ -382,6 +382,22 @@ async def test_a_request_that_is_cancelled_leaves_no_answer_for_the_next(
         assert await merged(store, {"b": stamp(1)}) == {"b": stamp(1)}
 
 
+@pytest.mark.parametrize("query", ["", "?socket_timeout=2"])
+async def test_no_cancellation_is_lost_in_a_request(
+    redis: RealRedis, open_store: Open, query: str
+) -> None:
+    """At whatever moment it comes: who is told to end would go on otherwise, and for ever."""
+    store = open_store(redis, url=redis.url + query)
+    await store.look()
+    for turns in range(60):
+        looking = asyncio.create_task(store.look())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asked = looking.cancel()
+        await asyncio.wait({looking})
+        assert looking.cancelled() is asked, turns
+
+
 async def test_a_redis_that_takes_no_writes_is_down(own_redis: RealRedis, open_store: Open) -> None:
     """Full, with noeviction: no mark, no write."""
     store = open_store(own_redis)
