@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ldsync.attempt import attempt
+from ldsync.cancelling import cancel
 from ldsync.engage.history import newest
 from ldsync.kafka.chunks import chunks
 from ldsync.kafka.commits import CommitOutcome
@@ -114,8 +115,7 @@ class Worker:
                     ]
                     await self._stop.wait()
                     await self._drain()
-                    for task in (*loops, *self._writes):
-                        task.cancel()
+                    await cancel((*loops, *self._writes))
         finally:
             await self.source.stop()
             await self._dead_letters.stop()
