@@ -243,9 +243,13 @@ class KafkaAdmin:
     def read(self, topic: str, **settings: Any) -> list[Any]:
         """Every record of a topic up to its present end, in order of partition and offset.
 
-        Keyword arguments are librdkafka settings with "_" for ".".
+        Keyword arguments are librdkafka settings with "_" for ".". Tried twice: a client that looks
+        for the leader while it moves may not find it in time.
         """
-        records = list(self.stream(topic, **settings))
+        try:
+            records = list(self.stream(topic, **settings))
+        except RuntimeError:
+            records = list(self.stream(topic, **settings))
         return sorted(records, key=lambda record: (record.partition(), record.offset()))
 
     def stream(self, topic: str, **settings: Any) -> Iterator[Any]:
