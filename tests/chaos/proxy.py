@@ -19,7 +19,8 @@ class Cable:
     """
 
     def __init__(self, goal: int = 0) -> None:
-        self.port = unused_port()
+        self._socket = _bound()
+        self.port: int = self._socket.getsockname()[1]
         self.goal = goal
         self._server: asyncio.Server | None = None
         self._whole = asyncio.Event()
@@ -30,12 +31,13 @@ class Cable:
 
     async def start(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._connected, "0.0.0.0", self.port)  # noqa: S104
+        self._server = await asyncio.start_server(self._connected, sock=self._socket)
 
     async def stop(self) -> None:
         """Close everything."""
         if self._server is not None:
             self._server.close()
+        self._socket.close()
         self._drop()
         for task in self._tasks:
             task.cancel()
@@ -119,3 +121,15 @@ def _reset(end: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     end.transport.abort()
+
+
+def _bound() -> socket.socket:
+    """A socket with a port of all loopback addresses, which nobody else can be given any more."""
+    while True:
+        taken = socket.socket()
+        try:
+            taken.bind(("0.0.0.0", unused_port()))  # noqa: S104
+        except OSError:
+            taken.close()
+        else:
+            return taken
