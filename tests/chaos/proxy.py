@@ -5,7 +5,7 @@ import contextlib
 import socket
 import struct
 
-from tests.support.real_kafka import unused_port
+from tests.support.ports import unused_port
 
 _PIECE = 65_536
 

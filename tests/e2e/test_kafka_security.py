@@ -16,7 +16,8 @@ from tests.support.certificates import Certificates, make_certificates
 from tests.support.deployment import deployed
 from tests.support.kafka_source import kafka_settings
 from tests.support.ldsync_process import QUICK, LdsyncProcess, merged
-from tests.support.real_kafka import RealKafka, unused_port
+from tests.support.ports import unused_port
+from tests.support.real_kafka import RealKafka
 from tests.support.traffic import entering
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]

@@ -13,7 +13,8 @@ from tests.support import judge
 from tests.support.deployment import ENVIRONMENT, PROJECT, Deployment, deployed
 from tests.support.eventually import eventually
 from tests.support.ldsync_process import QUICK, TOKEN, LdsyncProcess, merged
-from tests.support.real_kafka import RealKafka, unused_port
+from tests.support.ports import unused_port
+from tests.support.real_kafka import RealKafka
 from tests.support.traffic import SECRET_EMAIL, entering
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]

@@ -16,7 +16,7 @@ import pytest
 from ldsync.demo.broker import EmbeddedBroker
 from ldsync.demo.simulator import Simulator
 from tests.support.eventually import eventually
-from tests.support.real_kafka import unused_port
+from tests.support.ports import unused_port
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

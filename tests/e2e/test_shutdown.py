@@ -17,7 +17,8 @@ from tests.support import judge
 from tests.support.deployment import Deployment, deployed
 from tests.support.eventually import eventually
 from tests.support.ldsync_process import LdsyncProcess, Tables, merged
-from tests.support.real_kafka import RealKafka, unused_port
+from tests.support.ports import unused_port
+from tests.support.real_kafka import RealKafka
 from tests.support.traffic import entering
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]

@@ -22,7 +22,7 @@ from ldsync.demo.simulator import Simulator
 from ldsync.launchdarkly import watch
 from tests.support.eventually import eventually
 from tests.support.ldsync_process import QUICK, TOKEN, LdsyncProcess, Tables, merged
-from tests.support.real_kafka import unused_port
+from tests.support.ports import unused_port
 from tests.support.traffic import SECRET_EMAIL, entering
 
 TOPIC_DENIED, NOT_LEADER = 29, 6

@@ -17,7 +17,7 @@ from ldsync.demo.simulator import Simulator
 from tests.support.commands import start
 from tests.support.configs import TOKEN
 from tests.support.kafka_source import kafka_settings
-from tests.support.real_kafka import unused_port
+from tests.support.ports import unused_port
 
 GROUP_DENIED = 30
 TOPIC_DENIED = 29

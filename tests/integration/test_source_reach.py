@@ -28,7 +28,7 @@ from tests.support.kafka_source import (
     kafka_settings,
     reading,
 )
-from tests.support.real_kafka import unused_port
+from tests.support.ports import unused_port
 
 # --- starting ------------------------------------------------------------------------------------
 

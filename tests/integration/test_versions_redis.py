@@ -21,7 +21,7 @@ from ldsync.versions.redis import RedisVersions
 from tests.support.certificates import make_certificates
 from tests.support.core import segment, stamp
 from tests.support.eventually import eventually
-from tests.support.real_kafka import unused_port
+from tests.support.ports import unused_port
 from tests.support.real_redis import RealRedis, running
 from tests.support.redis_fixtures import own_redis, redis, shared_redis
 

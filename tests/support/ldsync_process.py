@@ -16,7 +16,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.eventually import eventually
-from tests.support.real_kafka import unused_port
+from tests.support.ports import unused_port
 
 # Long and odd enough to be found wherever it leaks.
 TOKEN = "api-0f1e2d3c-secret-5a69-8778-token-b4c3d2e1f001"

@@ -7,9 +7,7 @@ and come back as the same node. `missing_tools` says what a machine lacks for it
 import base64
 import contextlib
 import itertools
-import random
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -20,8 +18,9 @@ from typing import IO
 
 from tests.support.kafka_admin import KafkaAdmin
 from tests.support.kafka_jars import jars, missing_tools
+from tests.support.ports import unused_port
 
-__all__ = ["KafkaUnavailable", "RealKafka", "Tls", "missing_tools", "unused_port"]
+__all__ = ["KafkaUnavailable", "RealKafka", "Tls", "missing_tools"]
 
 START_LIMIT = 60.0  # seconds; a start takes one or two, on a busy machine with two cores up to ten
 STOP_LIMIT = 10.0
@@ -38,19 +37,6 @@ class Tls:
 
     keystore: Path
     truststore: Path
-
-
-def unused_port() -> int:
-    """A TCP port that nothing listens on, below the range of outgoing connections.
-
-    While a broker is down, a client that retries from that range could be given the broker's own
-    port and, on the loopback interface, connect to itself: the broker could never come back.
-    """
-    while True:
-        port = random.randint(20_000, 31_999)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 class RealKafka:

@@ -16,7 +16,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from tests.support.certificates import Certificates
-from tests.support.real_kafka import unused_port
+from tests.support.ports import unused_port
 
 START_LIMIT = 20.0  # seconds; a start takes a few hundredths
 
