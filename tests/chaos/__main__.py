@@ -5,19 +5,16 @@ kept in a directory that is named; `make chaos SEED=n RUNS=1` runs a seed again.
 """
 
 import argparse
-import multiprocessing
 import os
-import queue
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from tests.chaos.job import job
-from tests.chaos.plan import plan
+from tests.chaos.crew import Crew
+from tests.chaos.plan import Plan, plan
 from tests.chaos.regressions import REGRESSIONS
 
 _JOBS_PER_CORE = 3  # a run mostly waits
@@ -33,30 +30,12 @@ def main() -> int:
     if wanted.regressions:
         plans = [each.plan for each in REGRESSIONS]
     began = time.monotonic()
-    context = multiprocessing.get_context("spawn")
-    waiting, reports = context.Queue(), context.Queue()
-    at_once = min(wanted.jobs, len(plans))
-    for each in (*plans, *(None for _ in range(at_once))):
-        waiting.put(each)
-    waiting.cancel_join_thread()  # whoever is told to stop leaves some
-    jobs = [
-        context.Process(target=job, args=(directory, number, waiting, reports, deadline))
-        for number in range(at_once)
-    ]
-    for process in jobs:
-        process.start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        runs, failed = _listen(jobs, reports)
-    finally:  # also when told to stop: no broker is left behind
-        for process in jobs:
-            if process.is_alive():
-                process.terminate()
-        for process in jobs:
-            process.join()
+    with Crew(directory, min(wanted.jobs, len(plans))) as crew:
+        runs, failed = _run_all(crew, plans, deadline)
     minutes = (time.monotonic() - began) / 60
     print(
-        f"{runs} of {len(plans)} runs in {minutes:.1f} minutes, {len(jobs)} at once: "
+        f"{runs} of {len(plans)} runs in {minutes:.1f} minutes, {crew.size} at once: "
         f"{len(failed)} with violations {sorted(failed) or ''}"
     )
     if failed:
@@ -79,24 +58,18 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _listen(jobs: list[Any], reports: Any) -> tuple[int, set[int]]:
-    """Print the reports as they come, until all jobs have ended; their number, and who failed."""
+def _run_all(crew: Crew, plans: list[Plan], deadline: float | None) -> tuple[int, set[int]]:
+    """Have all plans carried out and print what came of them; their number, and who failed."""
     runs = 0
     failed: set[int] = set()
-    while True:
-        ended = not any(each.is_alive() for each in jobs)
-        try:
-            seed, text, violations = reports.get(timeout=0.5)
-        except queue.Empty:
-            if ended:
-                return runs, failed
-            continue
+    for done, text, violations in crew.carry_out(plans, deadline):
         runs += 1
         print(text, flush=True)
         for violation in violations[:20]:
             print(f"  {violation[:2000]}", flush=True)
         if violations:
-            failed.add(seed)
+            failed.add(done.seed)
+    return runs, failed
 
 
 if __name__ == "__main__":

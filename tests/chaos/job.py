@@ -4,10 +4,10 @@ import asyncio
 import shutil
 import signal
 import sys
-import time
 import traceback
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.chaos.ground import Ground
 from tests.chaos.run import Report, run
@@ -16,19 +16,15 @@ if TYPE_CHECKING:
     from tests.chaos.plan import Plan
 
 
-def job(directory: Path, number: int, plans: Any, reports: Any, deadline: float | None) -> None:
-    """Carry out one plan of a queue after the other, and put (seed, text, violations) in another.
+def job(directory: Path, number: int, line: Connection) -> None:
+    """Carry out every plan that comes over a line, and answer each with (text, violations).
 
-    Args:
-        directory: For what is kept: that of a run without violations is removed.
-        number: Of this job.
-        plans: The queue of plans, with a None for each job behind them.
-        reports: The queue of reports.
-        deadline: When no run is begun any more, by the monotonic clock; None for never.
+    Ends when None comes. `directory` is for what is kept: that of a run without violations is
+    removed. `number` is of this job.
     """
     ground = Ground(directory / f"ground-{number}")
     try:
-        asyncio.run(_runs(directory, ground, plans, reports, deadline))
+        asyncio.run(_runs(directory, ground, line))
     except asyncio.CancelledError:
         sys.exit(130)
     finally:
@@ -36,21 +32,19 @@ def job(directory: Path, number: int, plans: Any, reports: Any, deadline: float 
         shutil.rmtree(directory / f"ground-{number}", ignore_errors=True)
 
 
-async def _runs(
-    directory: Path, ground: Ground, plans: Any, reports: Any, deadline: float | None
-) -> None:
+async def _runs(directory: Path, ground: Ground, line: Connection) -> None:
     task = asyncio.current_task()
     assert task is not None
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, task.cancel)
     try:
-        while deadline is None or time.monotonic() < deadline:
-            plan: Plan | None = plans.get()
+        while True:
+            plan: Plan | None = await asyncio.to_thread(line.recv)
             if plan is None:
                 return
             report = Report(plan, directory / f"seed-{plan.seed}")
             await _one(report, ground)
-            reports.put((plan.seed, str(report), report.violations))
+            line.send((str(report), report.violations))
     finally:
         await ground.clear()
 

@@ -126,9 +126,24 @@ class KafkaAdmin:
         return {place.partition: place.metadata or "" for place in self._committed(group, places)}
 
     def _committed(self, group: str, places: list[TopicPartition]) -> list[TopicPartition]:
-        question = [ConsumerGroupTopicPartitions(group, places)]
-        answer = _patiently(lambda: self._client.list_consumer_group_offsets(question)[group])
-        return [place for place in answer.topic_partitions if place.offset >= 0]
+        """Ask as somebody of the group who is no member.
+
+        An administrator's question ends the process if a broker is not the coordinator any more:
+        librdkafka looks for its own group then (confluent-kafka-javascript issue 374).
+        """
+        asker = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "log_level": 0,
+            }
+        )
+        try:
+            answer = asker.committed(places, timeout=LIMIT)
+        finally:
+            asker.close()
+        return [place for place in answer if place.error is None and place.offset >= 0]
 
     def set_group_offsets(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Move a group that has no members."""
