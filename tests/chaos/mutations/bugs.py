@@ -236,8 +236,9 @@ RULES: Final = (
             ),
         ),
         frozenset({"R2"}),
-        _MOVING,
-        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=2)),
+        # Others that hand over would wait for answers of their own: whoever follows is alone here.
+        _ONE,
+        (*_each(Trouble.LATE, 4.0, 12.0, seconds=6.5), *_each(Trouble.TERM, 6.0, 14.0)),
     ),
     Bug(
         "always-clean",
