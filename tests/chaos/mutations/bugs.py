@@ -43,6 +43,9 @@ _SHARED: Final = (
         "members": 20,
     }
 )
+# One segment is refused, and what waits for it is parked.
+_PARKING: Final = _ONE | {"park_after": 1.0}
+_REFUSAL: Final = Step(4.0, Trouble.REFUSE_SEGMENT, seconds=10.0)
 
 
 def _each(trouble: Trouble, *at: float, **how: Any) -> tuple[Step, ...]:
@@ -374,8 +377,8 @@ _REPLAYS: Final = (
             ),
         ),
         frozenset({"P2"}),
-        _ONE | {"park_after": 1.0},
-        _each(Trouble.REFUSE_SEGMENT, 4.0, seconds=10.0),
+        _PARKING,
+        (_REFUSAL,),
     ),
     Bug(
         "replay-untold",
@@ -389,8 +392,8 @@ _REPLAYS: Final = (
             ),
         ),
         frozenset({"R9"}),
-        _ONE | {"park_after": 1.0},
-        _each(Trouble.REFUSE_SEGMENT, 4.0, seconds=10.0),
+        _PARKING,
+        (_REFUSAL,),
     ),
     Bug(
         "parking-forgotten",
@@ -404,8 +407,8 @@ _REPLAYS: Final = (
             ),
         ),
         frozenset({"R9", "life"}),
-        _ONE | {"park_after": 1.0},
-        (Step(4.0, Trouble.REFUSE_SEGMENT, seconds=10.0), Step(10.0, Trouble.KILL)),
+        _PARKING,
+        (_REFUSAL, Step(10.0, Trouble.KILL)),
     ),
 )
 
