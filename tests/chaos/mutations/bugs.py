@@ -52,6 +52,13 @@ def _each(trouble: Trouble, *at: float, **how: Any) -> tuple[Step, ...]:
     return tuple(Step(moment, trouble, **how) for moment in at)
 
 
+# A replica leaves while requests have no answer, and follows itself: others that hand over would
+# wait for answers of their own until the settle time is over.
+_UNANSWERED: Final = (
+    *_each(Trouble.LATE, 4.0, 12.0, seconds=6.5),
+    *_each(Trouble.TERM, 6.0, 14.0),
+)
+
 PROMISES: Final = (
     Bug(
         "commit-position",
@@ -239,9 +246,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"R2"}),
-        # Others that hand over would wait for answers of their own: whoever follows is alone here.
         _ONE,
-        (*_each(Trouble.LATE, 4.0, 12.0, seconds=6.5), *_each(Trouble.TERM, 6.0, 14.0)),
+        _UNANSWERED,
     ),
     Bug(
         "always-clean",
@@ -255,8 +261,8 @@ RULES: Final = (
             ),
         ),
         frozenset({"R2"}),
-        _MOVING,
-        (*_each(Trouble.LATE, 4.0, 11.0, seconds=7.0), *_each(Trouble.TERM, 6.0, 13.0, target=2)),
+        _ONE,
+        _UNANSWERED,
     ),
     Bug(
         "revoked-kept",
